@@ -1,0 +1,85 @@
+"""The command line: one file a command, each of which parses, calls the library and prints.
+
+Exit codes: 0 done, 1 the user can mend it (one line says how), 2 a fault of ours, 130 interrupted (with the command
+that resumes, where there is one).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from rewardkit.cli._output import fail, resume_command
+from rewardkit.errors import RewardKitError
+
+_COMMANDS = {
+    "quickstart": "rewardkit.cli.quickstart:quickstart",
+    "synth": "rewardkit.cli.synth:synth",
+    "train": "rewardkit.cli.train:train",
+    "eval": "rewardkit.cli.eval:evaluate",
+    "score": "rewardkit.cli.score:score",
+    "serve": "rewardkit.cli.serve:serve",
+    "show": "rewardkit.cli.show:show",
+    "recipes": "rewardkit.cli.recipes:recipes",
+    "doctor": "rewardkit.cli.doctor:doctor",
+}
+"""From a command to ``module:function``. The modules are light: the libraries load when a command runs."""
+
+
+def build_app() -> typer.Typer:
+    """The Typer application with every command."""
+    app = typer.Typer(
+        name="rewardkit",
+        help="Label reasoning steps, train reward models on them, serve them, use them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name, target in _COMMANDS.items():
+        module, _, function = target.partition(":")
+        app.command(name)(getattr(import_module(module), function))
+    return app
+
+
+def main() -> None:
+    """Entry point of the console script: run a command and turn what goes wrong into a line and an exit code."""
+    try:
+        code = build_app()(standalone_mode=False)
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        resume = resume_command()
+        if resume:
+            print(f"go on with: {resume}", file=sys.stderr)
+        code = 130
+    except RewardKitError as error:
+        code = fail(str(error))
+    except Exception as error:
+        code = _usage_or_fault(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_or_fault(error: Exception) -> int:
+    """1 for a misused option (click says how to use it), 2 with the traceback for a fault of ours."""
+    show = getattr(error, "show", None)
+    if callable(show) and hasattr(error, "exit_code"):
+        show()
+        return 1
+    import traceback
+
+    traceback.print_exc()
+    return fail("this is a fault of RewardKit; please report it with the lines above", code=2)
+
+
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    if version:
+        from rewardkit import __version__
+
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,78 @@
+"""``reward_model.json``: what a trained model folder is, for everyone who loads, serves or converts it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from rewardkit.config import Config
+from rewardkit.errors import ConfigError
+
+FILE = "reward_model.json"
+
+Kind = Literal["token", "generative", "implicit", "outcome"]
+Reducer = Literal["min", "prod", "last", "mean", "sum"]
+
+
+class RewardModelSpec(Config):
+    """The content of ``reward_model.json``.
+
+    Attributes:
+        kind: ``token`` has a classification head over each step's separator position.
+        separator: the token appended after each step, as text (for people) ...
+        separator_id: ... and as an id (what counts).
+        label_token_ids: of a generative model, the ids of (correct, incorrect).
+        positive_label: of a ``token`` model with two or more labels, the index of "correct"; with one label, 0.
+        beta, reference: of an implicit model.
+        reducer: how step scores become one score of the response.
+        temperature, bias: calibration: score = sigmoid((logit + bias) / temperature).
+        meaning: of the labels that it was trained on: what its score claims.
+        max_length: longest input in tokens; a longer one is refused, never cut.
+        base_model, data_hash: where it comes from.
+    """
+
+    format_version: Literal[1] = 1
+    kind: Kind
+    separator: str | None = None
+    separator_id: int | None = None
+    label_token_ids: tuple[int, int] | None = None
+    positive_label: int = 0
+    beta: float | None = None
+    reference: str | None = None
+    reducer: Reducer = "min"
+    temperature: float = 1.0
+    bias: float = 0.0
+    meaning: Literal["local", "prefix", "value"] = "prefix"
+    max_length: int = 2048
+    base_model: str = "unknown"
+    data_hash: str | None = None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RewardModelSpec:
+        """Read the spec of a model folder.
+
+        Raises:
+            ConfigError: the folder or the file is missing, or the file does not say what it must.
+        """
+        path = Path(folder) / FILE
+        if not Path(folder).is_dir():
+            raise ConfigError(f"there is no model folder {folder}")
+        if not path.is_file():
+            raise ConfigError(
+                f"{folder} holds no {FILE}, so its step separator and labels are unknown; "
+                "train with `rewardkit train`, or write one (docs/models.md)"
+            )
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(str(p) for p in fault["loc"]) or "the file"
+            raise ConfigError(f"{path}: {where}: {fault['msg']}") from None
+
+    def save(self, folder: str | Path) -> None:
+        """Write the spec into a model folder."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2)
+        (Path(folder) / FILE).write_text(text + "\n", encoding="utf-8")

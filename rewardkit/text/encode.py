@@ -1,0 +1,118 @@
+"""Token ids with step boundaries: the one function that training, offline scoring and serving share.
+
+A separator *id* is appended after each step, and its position is remembered. Text is never searched for separators:
+tokenizing joined text merges them with their neighbours ("\\n\\n" is one token alone and two behind "x."), and a
+question may contain the separator's text. Each step is tokenized by itself, so that the ids of a longer prefix start
+with the ids of a shorter one and a server's prefix cache can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rewardkit.errors import ConfigError, DataError
+
+SEPARATORS = ("<extra_0>", "<|reserved_special_token_0|>", "<file_sep>", "<|fim_pad|>", "<unused0>", "[unused1]", "ки")
+"""Tokens that a text never needs, in order of preference: the first that the tokenizer knows as one id is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSteps:
+    """One prompt with its steps, as ids.
+
+    Attributes:
+        input_ids: shape (tokens,).
+        positions: shape (steps,): the index in `input_ids` of the separator after each step.
+    """
+
+    input_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def encode_steps(
+    tokenizer: Any,
+    prompt: str | Sequence[Mapping[str, Any]],
+    steps: Sequence[str],
+    separator_id: int,
+    *,
+    max_length: int | None = None,
+) -> EncodedSteps:
+    """Encode a prompt and its steps, with the separator id after each step.
+
+    The prompt goes through the model's own chat template (plain text plus a line break where it has none), each step
+    is stripped of outer white space, and no text, however it looks, becomes a special token.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt: the question as text, or chat messages.
+        steps: the steps' texts, at least one.
+        separator_id: appended after each step.
+        max_length: the most tokens allowed.
+
+    Raises:
+        DataError: no steps, or longer than `max_length` (nothing is ever cut off).
+    """
+    if not steps:
+        raise DataError("a response needs at least one step")
+    ids = _prompt_ids(tokenizer, prompt)
+    positions = []
+    for step in steps:
+        ids += _plain_ids(tokenizer, step.strip())
+        positions.append(len(ids))
+        ids.append(separator_id)
+    if max_length is not None and len(ids) > max_length:
+        raise DataError(f"the prompt and its {len(steps)} steps are {len(ids)} tokens, more than {max_length}")
+    return EncodedSteps(tuple(ids), tuple(positions))
+
+
+def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]:
+    """The separator token of a tokenizer, as text and id.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        wanted: a token to use; None takes the first of `SEPARATORS` that it knows.
+
+    Raises:
+        ConfigError: `wanted` is not one token of the tokenizer, or none of `SEPARATORS` is.
+    """
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    for token in [wanted] if wanted else SEPARATORS:
+        if token in vocabulary:
+            return token, vocabulary[token]
+    if wanted:
+        raise ConfigError(f"separator '{wanted}' is not one token of this tokenizer; name one that is")
+    raise ConfigError("this tokenizer has no token known to be unused in text; name one with separator=TOKEN")
+
+
+def _prompt_ids(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> list[int]:
+    """The ids of the prompt through the chat template, with the contents kept from becoming special tokens.
+
+    The template is rendered with placeholders in place of the contents, so that only its own marks are read as
+    special; the contents are tokenized as plain text between them.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        text = prompt if isinstance(prompt, str) else "\n".join(str(m["content"]) for m in prompt)
+        start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        return start + _plain_ids(tokenizer, text + "\n")
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+    contents = [str(m["content"]) for m in messages]
+    marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
+    marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
+    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
+    ids: list[int] = []
+    for mark, content in zip(marks, contents, strict=True):
+        before, found, rest = rest.partition(mark)
+        if not found:
+            raise ConfigError("the chat template drops or reorders messages, so step positions cannot be trusted")
+        ids += tokenizer.encode(before, add_special_tokens=False)
+        ids += _plain_ids(tokenizer, content.strip())
+    return ids + list(tokenizer.encode(rest, add_special_tokens=False))
+
+
+def _plain_ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []
