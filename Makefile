@@ -1,0 +1,48 @@
+# make demo    install into .venv and run the whole path once: labels, a trained model, a served score, a page
+# make test    install and run every test, the slow ones too
+# make lint    ruff and mypy
+# make lock    resolve requirements/cpu.in into requirements/cpu.lock anew
+
+PYTHON ?= $(shell python3 -c 'import sys; print("python3" if sys.version_info[:2] == (3, 11) else "python3.11")')
+# Where torch for the CPU comes from when no package index that pip knows has it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+LOCK := requirements/cpu.lock
+STAMP := .venv/installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
+# Errors alone: pip's warnings would bury them.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps
+
+.PHONY: demo test lint lock
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	$(BIN)/rewardkit quickstart
+
+# One thread each: the tests' models are tiny, and threads that wait for each other are slower than none.
+test: export OMP_NUM_THREADS ?= 1
+test: $(STAMP)
+	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict rewardkit
+
+$(STAMP):
+	$(PYTHON) -m venv .venv
+	@grep '^torch==' $(LOCK) > .venv/torch.txt
+	@echo "installing $$(grep -c == $(LOCK)) packages into .venv (some minutes)"
+	@$(PIP) -r .venv/torch.txt 2> .venv/torch.log || \
+		{ echo "torch: taking it from $(TORCH_INDEX)"; $(PIP) --index-url $(TORCH_INDEX) -r .venv/torch.txt; }
+	$(PIP) -r $(LOCK)
+	$(PIP) --no-build-isolation -e .
+	@rm -f .venv/installed-*
+	@touch $@
+
+lock: $(STAMP)
+	$(PIP) uv
+	$(BIN)/uv pip compile requirements/cpu.in --overrides requirements/cpu.overrides --python-version 3.11 \
+		--python-platform x86_64-unknown-linux-gnu --quiet --no-annotate \
+		$(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--extra-index-url $(TORCH_INDEX)) \
+		--custom-compile-command 'make lock' --output-file $(LOCK)
