@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _skip(items, "slow", "slow: run with --slow")
     if any(item.get_closest_marker("gpu") for item in items) and not _gpu():
         _skip(items, "gpu", "there is no GPU")
+
+
+@pytest.fixture(scope="session")
+def tiny_reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random token reward model: checkpoint, tokenizer with chat template, reward_model.json."""
+    from tiny import build_tiny_reward_model
+
+    return build_tiny_reward_model(tmp_path_factory.mktemp("tiny") / "tiny-prm")
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

@@ -1,0 +1,62 @@
+"""Reward models: one Protocol with one method, and a loader that takes a folder or a server's address.
+
+model = load_reward_model("runs/prm/model")               # in this process, through transformers
+model = load_reward_model("http://127.0.0.1:8000/v1")     # a running `rewardkit serve`
+scores = model.score(traces)                              # one StepScores a trace
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from rewardkit.errors import ConfigError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.types import StepScores, Trace
+
+__all__ = ["RewardModel", "RewardModelSpec", "load_reward_model"]
+
+_KINDS = {"token": "rewardkit.models.token:TokenRewardModel"}
+"""From a spec's kind to the ``module:Class`` whose ``load(folder, **options)`` gives the model."""
+
+
+class RewardModel(Protocol):
+    """What scores traces: the one extension point of scoring, search and rewards.
+
+    Attributes:
+        spec: what the model is: its kind, what its score claims, and the reducer that it was made for.
+    """
+
+    spec: RewardModelSpec
+
+    def score(self, traces: Sequence[Trace]) -> list[StepScores]:
+        """Score every step of every trace; one `StepScores` a trace, in the order given."""
+        ...
+
+
+def load_reward_model(name: str, **options: Any) -> RewardModel:
+    """Load a reward model from a folder, or connect to one that is served.
+
+    Args:
+        name: a folder with ``reward_model.json``, or the ``http(s)://`` address of a scoring service.
+        options: passed on: ``dtype``, ``device`` for a folder; ``api_key``, ``model``, ``timeout`` for an address.
+
+    Raises:
+        ConfigError: the folder is no reward model, or of a kind that cannot be scored with yet.
+        ServerError: the service cannot be reached or refuses.
+
+    >>> load_reward_model("no/such/folder")
+    Traceback (most recent call last):
+    ...
+    rewardkit.errors.ConfigError: there is no model folder no/such/folder
+    """
+    if name.startswith(("http://", "https://")):
+        from rewardkit.models.remote import RemoteRewardModel
+
+        return RemoteRewardModel(name, **options)
+    kind = RewardModelSpec.load(name).kind
+    if kind not in _KINDS:
+        raise ConfigError(f"{name} is of kind '{kind}', which cannot be scored with yet; known: {', '.join(_KINDS)}")
+    module, _, attribute = _KINDS[kind].partition(":")
+    return cast(RewardModel, getattr(import_module(module), attribute).load(name, **options))
