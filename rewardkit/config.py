@@ -1,6 +1,6 @@
 """Recipes: YAML that names what differs, dotted overrides, and pydantic models that forbid unknown keys.
 
-    config = load_config(SynthConfig, "synth", "gsm8k-smollm2", ["generator.samples=2", "output=runs/try"])
+config = load_config(SynthConfig, "synth", "gsm8k-smollm2", ["generator.samples=2", "output=runs/try"])
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load_config(kind: type[C], command: str, recipe: str | None, overrides: Sequ
         kind: the pydantic model of the command.
         command: the command's name; shipped recipes lie in a folder of that name.
         recipe: a path, or the name of a shipped recipe; None starts from the defaults alone.
-        overrides: ``dotted.key=value``; the value is read as YAML, so ``3``, ``true``, ``[a, b]`` mean what they look like.
+        overrides: ``dotted.key=value``; the value is read as YAML, so ``3`` is a number and ``[a, b]`` a list.
 
     Raises:
         ConfigError: the recipe is missing or no YAML mapping, an override is malformed, a key is unknown (the nearest

@@ -25,10 +25,10 @@ def load(name: str, known: Mapping[str, str], what: str) -> Any:
 
     >>> load("decoder", {"decoder": "json:JSONDecoder"}, "decoder").__name__
     'JSONDecoder'
-    >>> load("decodr", {"decoder": "json:JSONDecoder"}, "decoder")
+    >>> load("decodr", {"decoder": "json:JSONDecoder"}, "decoder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    rewardkit.errors.ConfigError: unknown decoder 'decodr': did you mean 'decoder'? Known: decoder; or path/to/file.py:Name
+    rewardkit.errors.ConfigError: unknown decoder 'decodr': did you mean 'decoder'? Known: decoder; or path...
     """
     if name in known:
         module, _, attribute = known[name].partition(":")

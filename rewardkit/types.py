@@ -1,6 +1,6 @@
 """The data that flows through RewardKit, frozen: problems, traces, step labels, step scores.
 
-    problems -> traces -> labels -> dataset -> reward model -> scores -> a choice or a reward
+problems -> traces -> labels -> dataset -> reward model -> scores -> a choice or a reward
 """
 
 from __future__ import annotations

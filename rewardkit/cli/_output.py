@@ -47,3 +47,16 @@ def panel(title: str, rows: Sequence[tuple[str, str]], next_commands: Sequence[t
     for what, command in next_commands:
         print(f"\n  {what}:\n    {command}")
     print()
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Separate a leading recipe from the ``key=value`` overrides that follow it.
+
+    >>> split_arguments(["gsm8k", "seed=1"])
+    ('gsm8k', ['seed=1'])
+    >>> split_arguments(["seed=1"])
+    (None, ['seed=1'])
+    """
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], list(arguments[1:])
+    return None, list(arguments)

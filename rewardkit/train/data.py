@@ -1,0 +1,155 @@
+"""From labelled traces to training examples: token ids with a float target at each labelled step's separator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.errors import DataError
+from rewardkit.text.encode import encode_steps
+from rewardkit.train.losses import IGNORE
+from rewardkit.types import Meaning, StepLabel
+
+if TYPE_CHECKING:
+    from rewardkit.store.dataset import LabelledTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One trace, ready for training.
+
+    Attributes:
+        trace_id: of the trace.
+        input_ids: shape (tokens,).
+        positions: shape (steps,): where the separators stand.
+        targets: shape (steps,): from 0.0 to 1.0, None where the step has no label.
+    """
+
+    trace_id: str
+    input_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    targets: tuple[float | None, ...]
+
+    def row(self) -> dict[str, list[Any]]:
+        """The example as the collator takes it; ``labels`` is as long as ``input_ids``."""
+        labels = [IGNORE] * len(self.input_ids)
+        for position, target in zip(self.positions, self.targets, strict=True):
+            if target is not None:
+                labels[position] = target
+        return {"input_ids": list(self.input_ids), "labels": labels}
+
+
+@dataclass(slots=True)
+class Examples:
+    """Examples of one split, and what was left out of it.
+
+    Attributes:
+        examples: in the order of the data.
+        dropped: from a reason to the number of traces left out for it.
+    """
+
+    examples: list[Example] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def targets(self) -> list[float]:
+        """Every target of every labelled step."""
+        return [t for e in self.examples for t in e.targets if t is not None]
+
+
+def build_examples(
+    rows: Iterable[LabelledTrace],
+    tokenizer: Any,
+    separator_id: int,
+    *,
+    sources: Sequence[str],
+    max_length: int,
+) -> Examples:
+    """Encode labelled traces; a trace without labels, or too long, is left out and counted, never cut.
+
+    Args:
+        rows: traces with their labels.
+        tokenizer: of the model to be trained.
+        separator_id: appended after each step.
+        sources: the label sources to use; where several label one step, the first that has an opinion wins.
+        max_length: longest example in tokens.
+
+    Raises:
+        DataError: the sources' labels have different meanings, which may not be mixed.
+    """
+    result = Examples()
+    meanings: set[Meaning] = set()
+    for row in rows:
+        labels = _choose(row.labels, sources)
+        meanings.update(label.meaning for label in labels.values())
+        if len(meanings) > 1:
+            raise DataError(f"labels of different meaning ({', '.join(sorted(meanings))}) cannot train one model")
+        if not labels:
+            result.drop("no labelled step")
+            continue
+        texts = [s.text for s in row.trace.steps]
+        try:
+            ids = encode_steps(tokenizer, row.trace.problem.prompt, texts, separator_id, max_length=max_length)
+        except DataError:
+            result.drop(f"longer than {max_length} tokens")
+            continue
+        targets = tuple(labels[i].p_correct if i in labels else None for i in range(len(texts)))
+        result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets))
+    return result
+
+
+def _choose(labels: Iterable[StepLabel], sources: Sequence[str]) -> Mapping[int, StepLabel]:
+    chosen: dict[int, StepLabel] = {}
+    rank = {source: i for i, source in enumerate(sources)}
+    for label in labels:
+        if label.source not in rank or label.p_correct is None:
+            continue
+        held = chosen.get(label.step)
+        if held is None or rank[label.source] < rank[held.source]:
+            chosen[label.step] = label
+    return chosen
+
+
+def held_out(problem_id: str, fraction: float, seed: int = 0) -> bool:
+    """Whether a problem belongs to the held-out part: by the hash of its id, so that every run and stage agrees.
+
+    Splitting by problem, never by step or trace, keeps a seen question out of the evaluation.
+
+    >>> sum(held_out(str(i), 0.2) for i in range(1000))
+    205
+    """
+    digest = hashlib.sha256(f"{seed}:{problem_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+class Collator:
+    """Pads examples on the right; labels with `IGNORE`, the attention mask from the lengths.
+
+    >>> rows = [{"input_ids": [1, 2], "labels": [-100.0, 0.9]}, {"input_ids": [3], "labels": [1.0]}]
+    >>> batch = Collator(pad_id=9)(rows)
+    >>> batch["input_ids"].tolist(), batch["attention_mask"].tolist()
+    ([[1, 2], [3, 9]], [[1, 1], [1, 0]])
+    >>> batch["labels"].dtype
+    torch.float32
+    """
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
+        import torch
+
+        shape = (len(rows), max(len(r["input_ids"]) for r in rows))
+        ids = torch.full(shape, self.pad_id, dtype=torch.long)
+        mask = torch.zeros(shape, dtype=torch.long)
+        labels = torch.full(shape, IGNORE, dtype=torch.float32)
+        for i, row in enumerate(rows):
+            n = len(row["input_ids"])
+            ids[i, :n] = torch.tensor(row["input_ids"])
+            mask[i, :n] = 1
+            labels[i, :n] = torch.tensor(row["labels"])
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -1,0 +1,169 @@
+"""The process reward model trainer, on a tiny real model: what it learns from, and what must not change the loss."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import SEPARATOR, build_tiny_reward_model
+
+from rewardkit.errors import ConfigError, DataError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.models.token import TokenRewardModel
+from rewardkit.store.dataset import LabelledTrace, write_dataset
+from rewardkit.train.data import build_examples, held_out
+from rewardkit.train.prm import PRMConfig, train_prm
+from rewardkit.types import Problem, StepLabel, Trace
+
+
+def sums(count: int, seed: int = 0, meaning: str = "local") -> list[LabelledTrace]:
+    """Traces of small sums, about half of them false, labelled by whether they are."""
+    draw = random.Random(seed)
+    rows = []
+    for i in range(count):
+        steps, truth = [], []
+        for _ in range(draw.randint(1, 5)):
+            a, b = draw.randint(1, 9), draw.randint(1, 9)
+            truth.append(draw.random() < 0.5)
+            steps.append(f"{a} + {b} = {a + b + (0 if truth[-1] else 3)}")
+        trace = Trace.create(Problem.create(f"Question {i}?"), steps)
+        labels = tuple(StepLabel(trace.id, k, float(ok), "arithmetic", meaning) for k, ok in enumerate(truth))
+        rows.append(LabelledTrace(trace, labels))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_reward_model(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "sums"
+    write_dataset(folder, sums(80), {})
+    return folder
+
+
+def config(base: Path, data: Path, output: Path, **changes: object) -> PRMConfig:
+    values = {
+        "data": (str(data),),
+        "output": str(output),
+        "model": str(base),
+        "separator": SEPARATOR,
+        "dtype": "float32",
+        "device": "cpu",
+        "log_every": 1,
+        "eval_every": 100,
+        "save_every": 2,
+    }
+    return PRMConfig.model_validate({**values, **changes})
+
+
+def losses(folder: Path) -> list[float]:
+    log = json.loads((folder / "training.json").read_text())["log"]
+    return [entry["loss"] for entry in log if "loss" in entry]
+
+
+def test_accumulation_changes_neither_loss_nor_gradient(base: Path, data: Path, tmp_path: Path) -> None:
+    train_prm(config(base, data, tmp_path / "whole", batch_size=8))
+    train_prm(config(base, data, tmp_path / "parts", batch_size=2, accumulation=4))
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=2e-4)
+
+
+def test_a_finished_run_is_a_checkpoint_that_scores(base: Path, data: Path, tmp_path: Path) -> None:
+    result = train_prm(config(base, data, tmp_path / "prm"))
+    model = TokenRewardModel.load(result.output)
+    assert model.spec == RewardModelSpec.load(result.output)
+    assert model.spec.separator == SEPARATOR
+    row = sums(1)[0]
+    scores = model.score([row.trace])[0].scores
+    assert len(scores) == len(row.trace.steps)
+    assert all(0 < s < 1 for s in scores)
+    assert train_prm(config(base, data, tmp_path / "prm")).reused
+
+
+def test_merged_weights_score_as_the_trained_model_did(base: Path, data: Path, tmp_path: Path) -> None:
+    result = train_prm(config(base, data, tmp_path / "prm", learning_rate=5e-3, epochs=2))
+    model = TokenRewardModel.load(result.output)
+    rows = [r for r in sums(80) if held_out(r.trace.problem.id, 0.2)]
+    scores = model.score([r.trace for r in rows])
+    truth = np.array([x.p_correct for r in rows for x in r.labels])
+    mine = np.array([s for r in scores for s in r.scores])
+    accuracy = float(((mine > 0.5) == (truth > 0.5)).mean())
+    assert accuracy == pytest.approx(result.metrics["eval_step_accuracy"], abs=1e-6)
+
+
+def test_the_model_learns(base: Path, data: Path, tmp_path: Path) -> None:
+    result = train_prm(config(base, data, tmp_path / "prm", lora=None, learning_rate=3e-3, epochs=15))
+    log = losses(result.output)
+    assert np.mean(log[-5:]) < 0.6 * np.mean(log[:5])
+
+
+def test_soft_labels_stay_soft(base: Path) -> None:
+    from transformers import AutoTokenizer
+
+    trace = Trace.create(Problem.create("?"), ["1 + 1 = 2", "2 + 2 = 4"])
+    row = LabelledTrace(trace, (StepLabel(trace.id, 0, 0.7, "arithmetic", "value"),))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    made = build_examples([row], tokenizer, 5, sources=("arithmetic",), max_length=64).examples[0]
+    assert made.targets == (0.7, None)
+    assert [v for v in made.row()["labels"] if v != -100.0] == [0.7]
+
+
+def test_long_and_unlabelled_traces_are_left_out_and_counted(base: Path) -> None:
+    from transformers import AutoTokenizer
+
+    rows = sums(3)
+    silent = Trace.create(Problem.create("silent"), ["no number here"])
+    rows.append(LabelledTrace(silent, (StepLabel(silent.id, 0, None, "arithmetic", "local"),)))
+    long = Trace.create(Problem.create("long " * 300), ["1 + 1 = 2"])
+    rows.append(LabelledTrace(long, (StepLabel(long.id, 0, 1.0, "arithmetic", "local"),)))
+    made = build_examples(rows, AutoTokenizer.from_pretrained(base), 5, sources=("arithmetic",), max_length=200)
+    assert len(made.examples) == 3
+    assert made.dropped == {"no labelled step": 1, "longer than 200 tokens": 1}
+
+
+def test_meanings_are_never_mixed(base: Path) -> None:
+    from transformers import AutoTokenizer
+
+    rows = [*sums(1), *sums(1, seed=1, meaning="value")]
+    with pytest.raises(DataError, match="different meaning"):
+        build_examples(rows, AutoTokenizer.from_pretrained(base), 5, sources=("arithmetic",), max_length=200)
+
+
+def test_another_config_in_the_same_folder_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+    train_prm(config(base, data, tmp_path / "prm"))
+    with pytest.raises(ConfigError, match="learning_rate"):
+        train_prm(config(base, data, tmp_path / "prm", learning_rate=1e-5))
+
+
+@pytest.mark.parametrize("change", [{"data": ("nowhere",)}, {"model": "no/such-model"}, {"separator": "<nope>"}])
+def test_bad_input_is_a_clear_error(base: Path, data: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        train_prm(config(base, data, tmp_path / "prm").model_copy(update=change))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_end(base: Path, data: Path, tmp_path: Path) -> None:
+    options = {"save_every": 1, "epochs": 4, "learning_rate": 1e-3}
+    train_prm(config(base, data, tmp_path / "whole", **options))
+    killed = config(base, data, tmp_path / "killed", **options)
+    code = "import sys; from rewardkit.train.prm import *; train_prm(PRMConfig.model_validate_json(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-c", code, killed.model_dump_json()], stderr=subprocess.DEVNULL)
+    folder = tmp_path / "killed" / "checkpoints"
+    while process.poll() is None and not list(folder.glob("checkpoint-1?")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "reward_model.json").exists()
+    result = train_prm(killed)
+    assert result.resumed
+    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), abs=1e-4)
