@@ -59,7 +59,7 @@ def encode_steps(
     """
     if not steps:
         raise DataError("a response needs at least one step")
-    ids = _prompt_ids(tokenizer, prompt)
+    ids = encode_prompt(tokenizer, prompt)
     positions = []
     for step in steps:
         ids += _plain_ids(tokenizer, step.strip())
@@ -68,6 +68,38 @@ def encode_steps(
     if max_length is not None and len(ids) > max_length:
         raise DataError(f"the prompt and its {len(steps)} steps are {len(ids)} tokens, more than {max_length}")
     return EncodedSteps(tuple(ids), tuple(positions))
+
+
+def encode_prompt(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> list[int]:
+    """The ids of the prompt through the chat template, with the contents kept from becoming special tokens.
+
+    The template is rendered with placeholders in place of the contents, so that only its own marks are read as
+    special; the contents are tokenized as plain text between them. Generators use it too.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt: the question as text, or chat messages.
+
+    Raises:
+        ConfigError: the chat template drops or reorders messages.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        text = prompt if isinstance(prompt, str) else "\n".join(str(m["content"]) for m in prompt)
+        start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        return start + _plain_ids(tokenizer, text + "\n")
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+    contents = [str(m["content"]) for m in messages]
+    marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
+    marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
+    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
+    ids: list[int] = []
+    for mark, content in zip(marks, contents, strict=True):
+        before, found, rest = rest.partition(mark)
+        if not found:
+            raise ConfigError("the chat template drops or reorders messages, so step positions cannot be trusted")
+        ids += tokenizer.encode(before, add_special_tokens=False)
+        ids += _plain_ids(tokenizer, content.strip())
+    return ids + list(tokenizer.encode(rest, add_special_tokens=False))
 
 
 def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]:
@@ -87,31 +119,6 @@ def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]
     if wanted:
         raise ConfigError(f"separator '{wanted}' is not one token of this tokenizer; name one that is")
     raise ConfigError("this tokenizer has no token known to be unused in text; name one with separator=TOKEN")
-
-
-def _prompt_ids(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> list[int]:
-    """The ids of the prompt through the chat template, with the contents kept from becoming special tokens.
-
-    The template is rendered with placeholders in place of the contents, so that only its own marks are read as
-    special; the contents are tokenized as plain text between them.
-    """
-    if not getattr(tokenizer, "chat_template", None):
-        text = prompt if isinstance(prompt, str) else "\n".join(str(m["content"]) for m in prompt)
-        start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-        return start + _plain_ids(tokenizer, text + "\n")
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
-    contents = [str(m["content"]) for m in messages]
-    marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
-    marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
-    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
-    ids: list[int] = []
-    for mark, content in zip(marks, contents, strict=True):
-        before, found, rest = rest.partition(mark)
-        if not found:
-            raise ConfigError("the chat template drops or reorders messages, so step positions cannot be trusted")
-        ids += tokenizer.encode(before, add_special_tokens=False)
-        ids += _plain_ids(tokenizer, content.strip())
-    return ids + list(tokenizer.encode(rest, add_special_tokens=False))
 
 
 def _plain_ids(tokenizer: Any, text: str) -> list[int]:

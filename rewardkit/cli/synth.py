@@ -1,0 +1,98 @@
+"""``rewardkit synth``: make labelled traces."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewardkit.cli._output import panel, print_json, set_resume
+
+if TYPE_CHECKING:
+    from rewardkit.synth import SynthResult
+
+
+def synth(
+    recipe: Annotated[str, typer.Argument(help="A path, or the name of a shipped recipe: see `rewardkit recipes`.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as generator.samples=4 output=runs/mine")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write the responses to this .jsonl.gz file, for the replay generator.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make labelled reasoning traces: generate responses (or read them), cut them into steps, label the steps.
+
+    A run that was interrupted goes on with the same command.
+    """
+    from rewardkit.config import load_config
+    from rewardkit.synth import SynthConfig, export_generations, run_synth
+
+    given = overrides or []
+    config = load_config(SynthConfig, "synth", recipe, given)
+    set_resume("rewardkit", "synth", recipe, *given, *(["--export", str(export)] if export else []))
+    result = run_synth(config, _ProgressLine())
+    exported = export_generations(config.output, export) if export else None
+    if json:
+        print_json(
+            {
+                "output": str(result.output),
+                "already_done": result.already_done,
+                "counts": result.counts,
+                "seconds": result.manifest["seconds"],
+                "data": result.manifest["data"],
+                "exported": exported,
+            }
+        )
+    else:
+        _show(result, export, exported)
+
+
+class _ProgressLine:
+    """Rewrites one line on standard error while a person watches; says nothing where nobody does."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._watched:
+            return
+        if self._first is None:
+            self._first = done
+        passed = time.monotonic() - self._began
+        made = done - self._first
+        left = f", {passed / made * (total - done):.0f} s left" if made else ""
+        end = "\n" if done == total else ""
+        print(f"\r\033[K{done:,} of {total:,} traces{left}", end=end, file=sys.stderr, flush=True)
+
+
+def _show(result: SynthResult, export: Path | None, exported: int | None) -> None:
+    counts = result.counts
+    rows = [
+        ("traces", f"{counts['traces']:,} of {counts['problems']:,} problems, {counts['steps']:,} steps"),
+        *_label_rows(counts["labels"]),
+    ]
+    if counts["bad_rows"]:
+        rows.append(("bad rows", f"{counts['bad_rows']:,}, kept with their reasons in bad_rows.jsonl"))
+        rows += [("", f"{number:,} x {reason}") for reason, number in list(counts["bad_reasons"].items())[:3]]
+    rows.append(
+        ("time", f"{result.manifest['seconds']} s" + (" (already done; nothing to do)" if result.already_done else ""))
+    )
+    rows.append(("dataset", str(result.output)))
+    if export:
+        rows.append(("generations", f"{exported:,} in {export}"))
+    panel("labelled traces", rows, [("train a reward model on them", f"rewardkit train prm data={result.output}")])
+
+
+def _label_rows(labels: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
+    rows = []
+    for source, found in labels.items():
+        text = f"{found['correct']:,} correct, {found['wrong']:,} wrong, {found['abstained']:,} abstained"
+        rows.append((f"labels: {source}", text))
+    return rows

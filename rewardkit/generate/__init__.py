@@ -1,0 +1,44 @@
+"""Generators: where responses come from."""
+
+from __future__ import annotations
+
+from rewardkit.generate.base import (
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    Generator,
+    GeneratorConfig,
+)
+from rewardkit.registry import load
+
+__all__ = [
+    "GENERATORS",
+    "FinishReason",
+    "Generation",
+    "GenerationRequest",
+    "Generator",
+    "GeneratorConfig",
+    "load_generator",
+]
+
+GENERATORS = {
+    "replay": "rewardkit.generate.replay:ReplayGenerator",
+    "transformers": "rewardkit.generate.transformers:TransformersGenerator",
+}
+"""From a kind to ``module:Class``; each class is called with a `GeneratorConfig`."""
+
+
+def load_generator(config: GeneratorConfig) -> Generator:
+    """Make the generator that a config names.
+
+    Raises:
+        ConfigError: the kind is unknown, or the generator cannot use the config.
+
+    >>> load_generator(GeneratorConfig(kind="replai"))
+    Traceback (most recent call last):
+    ...
+    rewardkit.errors.ConfigError: unknown generator 'replai': did you mean 'replay'? Known: replay, transformers; or \
+path/to/file.py:Name
+    """
+    generator: Generator = load(config.kind, GENERATORS, "generator")(config)
+    return generator

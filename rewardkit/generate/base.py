@@ -1,0 +1,94 @@
+"""What a generator is: one method that answers a batch of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from rewardkit.config import Config
+from rewardkit.types import Message, Problem
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One response wanted.
+
+    Attributes:
+        id: of the item, a content hash of the problem and the sample number.
+        problem: the problem itself.
+        sample: 0-based number among the samples of this problem.
+        messages: the chat that the model sees, few-shot examples included.
+        seed: for backends that seed each request; made of the run's seed and the id.
+    """
+
+    id: str
+    problem: Problem
+    sample: int
+    messages: tuple[Message, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One response.
+
+    Attributes:
+        id: of its request.
+        text: what the model wrote, white space included, without special tokens.
+        finish_reason: ``stop``; ``length`` when it was cut; ``error`` when there is none, see `error`.
+        tokens: how many tokens the model made.
+        model: its name.
+        error: why there is no text.
+    """
+
+    id: str
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+    model: str
+    error: str = ""
+
+
+class Generator(Protocol):
+    """Answers requests in batches.
+
+    The answers come in the order of the requests, one each. A request that cannot be answered gets a `Generation`
+    with ``finish_reason="error"``; a generator raises only when it cannot work at all.
+    """
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """Answer a batch. The same batch again must give the same texts: a resumed run relies on it."""
+        ...
+
+
+class GeneratorConfig(Config):
+    """Which generator, and how it samples.
+
+    Attributes:
+        kind: a key of `rewardkit.generate.GENERATORS`, or ``path/to/file.py:Class`` (called with this config).
+        model: a Hub name, a folder, or an embedded model such as ``smollm2-135m-instruct``.
+        source: of ``replay``: a JSON Lines file of recorded generations, ``sample:NAME``, or a dataset folder.
+        samples: responses a problem.
+        temperature: 0 takes the likeliest token always.
+        top_p: nucleus of the distribution that is sampled from.
+        max_new_tokens: a response is cut there.
+        batch_size: requests a batch; part of what makes a run repeatable.
+        dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
+        device: ``auto`` is the GPU where there is one.
+    """
+
+    kind: str = "transformers"
+    model: str = "smollm2-135m-instruct"
+    source: str | None = None
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.7, ge=0.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_new_tokens: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"

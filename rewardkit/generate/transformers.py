@@ -1,0 +1,125 @@
+"""Batched sampling with transformers, on the CPU or one GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from rewardkit.errors import ConfigError
+from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
+from rewardkit.models.embedded import quiet_transformers, resolve_model
+from rewardkit.text.encode import encode_prompt
+
+
+class TransformersGenerator:
+    """Samples from a causal language model.
+
+    A batch is seeded by the ids and seeds of its requests, so that the same batch gives the same texts again on the
+    same machine, wherever a run was interrupted.
+
+    Args:
+        config: model, sampling, device and dtype.
+
+    Raises:
+        ConfigError: the model cannot be loaded, or the device is not there.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        self.config = config
+        self._device = _pick_device(config.device)
+        self._model, self._tokenizer = _load(config, self._device)
+        self._stops = _stop_ids(self._model, self._tokenizer)
+        self._pad = self._tokenizer.pad_token_id
+        if self._pad is None:
+            self._pad = min(self._stops) if self._stops else 0
+        self._model.generation_config = _sampling(config, self._stops, self._pad)
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """Sample one response a request."""
+        import torch
+
+        if not requests:
+            return []
+        prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
+        ids, mask = _pad_left(prompts, self._pad)
+        torch.manual_seed(_batch_seed(requests))
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=torch.tensor(ids, device=self._device),
+                attention_mask=torch.tensor(mask, device=self._device),
+            )
+        made = output[:, len(ids[0]) :].tolist()
+        return [self._finish(request, tokens) for request, tokens in zip(requests, made, strict=True)]
+
+    def _finish(self, request: GenerationRequest, tokens: list[int]) -> Generation:
+        """Cut at the first stop id; what follows it is padding."""
+        end = next((i for i, token in enumerate(tokens) if token in self._stops), None)
+        text = self._tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        count = len(tokens) if end is None else end
+        return Generation(request.id, text, "length" if end is None else "stop", count, self.config.model)
+
+
+def _pick_device(wanted: str) -> str:
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            "generator.device=cuda, but torch sees no GPU; use generator.device=cpu, or `rewardkit doctor`"
+        )
+    return wanted
+
+
+def _load(config: GeneratorConfig, device: str) -> tuple[Any, Any]:
+    import torch
+
+    name = resolve_model(config.model)
+    dtype = config.dtype if config.dtype != "auto" else ("float32" if device == "cpu" else "bfloat16")
+    with quiet_transformers():
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ConfigError(f"generator.model={config.model} cannot be loaded: {reason}") from None
+    return model.to(device).eval(), tokenizer
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends a response: the tokenizer's and the model's own (some models name several)."""
+    stops = model.generation_config.eos_token_id
+    listed = stops if isinstance(stops, list) else [stops]
+    return frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)
+
+
+def _sampling(config: GeneratorConfig, stops: frozenset[int], pad: int) -> Any:
+    """A generation config of our own: the checkpoint's defaults (top-k 50, a temperature) must not slip in."""
+    from transformers import GenerationConfig
+
+    options: dict[str, Any] = {"do_sample": False}
+    if config.temperature > 0:
+        options = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}
+    return GenerationConfig(
+        max_new_tokens=config.max_new_tokens, eos_token_id=sorted(stops) or None, pad_token_id=pad, **options
+    )
+
+
+def _pad_left(prompts: Sequence[Sequence[int]], pad: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Pad on the left; the mask comes from the lengths, since the padding id may also end every turn of a chat.
+
+    >>> _pad_left([[5, 6], [7]], 0)
+    ([[5, 6], [0, 7]], [[1, 1], [0, 1]])
+    """
+    width = max(len(p) for p in prompts)
+    ids = [[pad] * (width - len(p)) + list(p) for p in prompts]
+    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+    return ids, mask
+
+
+def _batch_seed(requests: Sequence[GenerationRequest]) -> int:
+    text = " ".join(f"{request.id}:{request.seed}" for request in requests)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,275 @@
+"""The dataset on disk: one row a trace in Parquet, a manifest, and a card that the Hub renders.
+
+    DIR/data/*.parquet   id, problem_id, prompt, steps, answer, reference, model, labels, scores, meta
+    DIR/manifest.json    resolved config, versions, input hashes, seeds, counts
+    DIR/README.md        the dataset card; its front matter makes `datasets.load_dataset(DIR)` work
+
+A prompt that is a chat is stored as the JSON of its messages. Not stored: images, `Step.formal` and `Problem.meta`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rewardkit.errors import DataError
+from rewardkit.store.files import write_text
+from rewardkit.store.rows import file_digest
+from rewardkit.types import Problem, Step, StepLabel, Trace
+
+LABEL = pa.struct(
+    [
+        ("step", pa.int32()),
+        ("p_correct", pa.float64()),
+        ("source", pa.string()),
+        ("meaning", pa.string()),
+        ("evidence", pa.string()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("problem_id", pa.string()),
+        ("prompt", pa.string()),
+        ("steps", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("reference", pa.string()),
+        ("model", pa.string()),
+        ("labels", pa.list_(LABEL)),
+        ("scores", pa.list_(pa.float64())),
+        ("meta", pa.string()),
+    ]
+)
+"""The columns of every dataset that RewardKit writes; ``scores`` may be null, ``meta`` is the JSON of `Trace.meta`."""
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTrace:
+    """A trace with what is known of its steps: one row of a dataset.
+
+    Attributes:
+        trace: the response.
+        labels: of any number of sources; a step may have several, or none.
+        scores: a reward model's, one a step.
+    """
+
+    trace: Trace
+    labels: tuple[StepLabel, ...] = ()
+    scores: tuple[float, ...] | None = None
+
+
+def write_dataset(
+    folder: str | Path,
+    rows: Iterable[LabelledTrace],
+    manifest: Mapping[str, Any],
+    *,
+    rows_per_file: int = 50_000,
+) -> dict[str, Any]:
+    """Write a dataset; an older one in the same folder is replaced once the new one is whole.
+
+    Rows are streamed: a thousand at a time are in memory.
+
+    Args:
+        folder: made where it is missing.
+        rows: one a trace.
+        manifest: what the caller knows; ``counts`` of traces, steps and labels, and the ``data`` hash are added.
+        rows_per_file: a new Parquet file begins after so many.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        DataError: there are no rows.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    work = root / ".data.tmp"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    counts = DatasetCounts()
+    _write_shards(work, counts.watch(rows), rows_per_file)
+    if not counts.traces:
+        shutil.rmtree(work)
+        raise DataError(f"nothing to write into {root}: there is not one trace")
+    _swap(work, root / "data")
+    full = {
+        **manifest,
+        "counts": {**counts.as_dict(), **manifest.get("counts", {})},
+        "data": file_digest(root / "data"),
+    }
+    from rewardkit.store.card import dataset_card
+
+    write_text(root / "README.md", dataset_card(root.name, full))
+    write_text(root / "manifest.json", json.dumps(full, ensure_ascii=False, indent=2) + "\n")
+    return full
+
+
+def read_dataset(folder: str | Path) -> list[LabelledTrace]:
+    """Read a whole dataset; see `iter_dataset`."""
+    return list(iter_dataset(folder))
+
+
+def iter_dataset(folder: str | Path) -> Iterator[LabelledTrace]:
+    """Read a dataset row by row.
+
+    Raises:
+        DataError: no such folder, no Parquet in it, or not the columns of `SCHEMA`.
+    """
+    files = sorted((Path(folder) / "data").glob("*.parquet"))
+    if not files:
+        raise DataError(f"{folder} is no dataset: there is no data/*.parquet in it; make one with `rewardkit synth`")
+    for file in files:
+        try:
+            yield from _read_file(file)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}") from None
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a dataset folder.
+
+    Raises:
+        DataError: there is none, or it is no JSON object.
+    """
+    path = Path(folder) / "manifest.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{folder} holds no manifest.json, so it is no dataset of RewardKit") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} is not a JSON object")
+    return value
+
+
+def to_record(row: LabelledTrace) -> dict[str, Any]:
+    """A row as plain values under the names of `SCHEMA`."""
+    trace, problem = row.trace, row.trace.problem
+    chat = not isinstance(problem.prompt, str)
+    return {
+        "id": trace.id,
+        "problem_id": problem.id,
+        "prompt": json.dumps(problem.prompt, ensure_ascii=False) if chat else problem.prompt,
+        "steps": [step.text for step in trace.steps],
+        "answer": trace.answer,
+        "reference": problem.answer,
+        "model": trace.model,
+        "labels": [
+            {"step": x.step, "p_correct": x.p_correct, "source": x.source, "meaning": x.meaning, "evidence": x.evidence}
+            for x in row.labels
+        ],
+        "scores": None if row.scores is None else list(row.scores),
+        "meta": json.dumps(dict(trace.meta), ensure_ascii=False, default=str),
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> LabelledTrace:
+    """The row of a record; the inverse of `to_record`.
+
+    >>> trace = Trace.create(Problem.create("1+1?", "2"), ["1+1 = 2"], "2", model="m", meta={"sample": 3})
+    >>> row = LabelledTrace(trace, (StepLabel(trace.id, 0, None, "arithmetic", "local"),))
+    >>> from_record(to_record(row)) == row
+    True
+    """
+    problem = Problem(record["problem_id"], _prompt(record["prompt"]), record["reference"])
+    steps = tuple(Step(text) for text in record["steps"])
+    meta = json.loads(record.get("meta") or "{}")
+    trace = Trace(record["id"], problem, steps, record["answer"], record["model"], meta)
+    labels = tuple(
+        StepLabel(trace.id, x["step"], x["p_correct"], x["source"], x["meaning"], x["evidence"] or "")
+        for x in record["labels"] or ()
+    )
+    scores = record.get("scores")
+    return LabelledTrace(trace, labels, None if scores is None else tuple(scores))
+
+
+class DatasetCounts:
+    """Counts rows, steps and labels as they stream by."""
+
+    def __init__(self) -> None:
+        self.traces = 0
+        self.steps = 0
+        self.labels: dict[str, Counter[str]] = {}
+        self._problems: set[str] = set()
+
+    def watch(self, rows: Iterable[LabelledTrace]) -> Iterator[LabelledTrace]:
+        """Pass the rows through and count them."""
+        for row in rows:
+            self.traces += 1
+            self.steps += len(row.trace.steps)
+            self._problems.add(row.trace.problem.id)
+            for label in row.labels:
+                self.labels.setdefault(label.source, Counter())[verdict(label)] += 1
+            yield row
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{"problems", "traces", "steps", "labels": {source: {"correct", "wrong", "abstained"}}}``."""
+        names = ("correct", "wrong", "abstained")
+        labels = {source: {name: found[name] for name in names} for source, found in sorted(self.labels.items())}
+        return {"problems": len(self._problems), "traces": self.traces, "steps": self.steps, "labels": labels}
+
+
+def verdict(label: StepLabel) -> str:
+    """``correct`` from 0.5 on, ``wrong`` below, ``abstained`` for None.
+
+    >>> verdict(StepLabel("t", 0, None, "arithmetic", "local"))
+    'abstained'
+    """
+    if label.p_correct is None:
+        return "abstained"
+    return "correct" if label.p_correct >= 0.5 else "wrong"
+
+
+def _write_shards(folder: Path, rows: Iterator[LabelledTrace], rows_per_file: int) -> None:
+    for number in itertools.count():
+        shard = itertools.islice(rows, rows_per_file)
+        first = next(shard, None)
+        if first is None:
+            return
+        with pq.ParquetWriter(folder / f"train-{number:05d}.parquet", SCHEMA, compression="zstd") as writer:
+            rest = itertools.chain([first], shard)
+            while batch := [to_record(row) for row in itertools.islice(rest, _BATCH)]:
+                writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+
+
+def _swap(new: Path, place: Path) -> None:
+    old = place.with_name(".data.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.replace(old)
+    new.replace(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_file(file: Path) -> Iterator[LabelledTrace]:
+    with pq.ParquetFile(file) as parquet:
+        missing = [name for name in SCHEMA.names[:8] if name not in parquet.schema_arrow.names]
+        if missing:
+            raise DataError(f"{file} lacks the columns {', '.join(missing)}, so it is no dataset of RewardKit")
+        for batch in parquet.iter_batches(batch_size=_BATCH):
+            for record in batch.to_pylist():
+                yield from_record(record)
+
+
+def _prompt(text: str) -> str | tuple[Mapping[str, Any], ...]:
+    """A chat where the text is the JSON of one, else the text."""
+    if not text.startswith('[{"'):
+        return text
+    try:
+        messages = json.loads(text)
+    except ValueError:
+        return text
+    chat = all(isinstance(m, dict) and "role" in m for m in messages)
+    return tuple(messages) if chat else text

@@ -1,0 +1,19 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file at once: under a temporary name first, then renamed over the old one.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> write_text(file, "hello")
+    >>> file.read_text()
+    'hello'
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

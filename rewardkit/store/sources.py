@@ -1,0 +1,259 @@
+"""Problems and traces from files, samples and the Hub, in the shapes that public data sets have.
+
+Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``.
+Traces: GSM8K's example model solutions (several a question), ProcessBench (steps and a human label of the first
+error), a dataset that RewardKit wrote, or ``{prompt | problem | question, response | completion | solution | steps}``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from rewardkit.errors import DataError
+from rewardkit.store.dataset import LabelledTrace, iter_dataset
+from rewardkit.store.rows import BadRow, Row, Source, read_rows
+from rewardkit.text.split import SplitRule, split_steps
+from rewardkit.types import Problem, StepLabel, Trace
+
+T = TypeVar("T")
+
+_ANNOTATION = re.compile(r"<<[^<>]*>>")
+_PROMPT_KEYS = ("prompt", "problem", "question")
+_RESPONSE_KEYS = ("response", "completion", "solution")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """What a source gave.
+
+    Attributes:
+        rows: the usable ones, in order, without duplicates.
+        bad: the others, each with its place and reason.
+        digest: what identifies the content of the source, see `Source.digest`.
+    """
+
+    rows: tuple[T, ...]
+    bad: tuple[BadRow, ...]
+    digest: str
+
+
+def load_problems(
+    source: str, limit: int | None = None, *, offset: int = 0, subset: str | None = None, split: str = "train"
+) -> Loaded[Problem]:
+    """Load problems.
+
+    Args:
+        source: ``sample:NAME``, a path (.jsonl, .json, each also .gz, or .parquet) or a data set's id on the Hub.
+        limit: how many rows of the source to read.
+        offset: how many rows to skip first.
+        subset: of a data set on the Hub.
+        split: of a data set on the Hub.
+
+    Raises:
+        DataError: the source cannot be read, or no row of it is a problem.
+
+    >>> problem = load_problems("sample:gsm8k-train", 1).rows[0]
+    >>> problem.answer
+    '4'
+    """
+    where = Source(source, subset, split)
+    return _load(where, read_rows(where), limit, offset, lambda row: [problem_from_row(row)], lambda p: p.id)
+
+
+def load_traces(
+    source: str,
+    limit: int | None = None,
+    *,
+    offset: int = 0,
+    subset: str | None = None,
+    split: str = "train",
+    steps: SplitRule = "lines",
+    strip_annotations: bool = True,
+) -> Loaded[LabelledTrace]:
+    """Load traces, with the labels that the source has.
+
+    Args:
+        source: as for `load_problems`; or a dataset folder that RewardKit wrote.
+        limit: how many rows of the source to read (a row of GSM8K's solutions holds several traces).
+        offset: how many rows to skip first.
+        subset: of a data set on the Hub.
+        split: of a data set on the Hub.
+        steps: the rule of `rewardkit.text.split_steps` for responses that come in one piece.
+        strip_annotations: remove GSM8K's ``<<48/2=24>>``.
+
+    Raises:
+        DataError: the source cannot be read, or no row of it is a trace.
+    """
+    where = Source(source, subset, split)
+    if where.path is not None and where.path.is_dir():
+        rows: Iterable[tuple[str, Any]] = ((r.trace.id, r) for r in iter_dataset(where.path))
+        return _load(where, rows, limit, offset, lambda row: [row], lambda r: r.trace.id)
+    reader = TraceReader(steps, strip_annotations)
+    return _load(where, read_rows(where), limit, offset, reader.read, lambda r: r.trace.id)
+
+
+def problem_from_row(row: Row) -> Problem:
+    """Make a problem of one row; a GSM8K answer is cut to what stands after ``####``.
+
+    Raises:
+        DataError: the row has no question.
+
+    >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
+    '72'
+    """
+    prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key)), None)
+    if prompt is None:
+        raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
+    if not isinstance(prompt, str) and not _is_chat(prompt):
+        raise DataError("the question is neither text nor a list of chat messages")
+    answer = row.get("answer", row.get("reference"))
+    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)))
+
+
+@dataclass(frozen=True, slots=True)
+class TraceReader:
+    """Makes traces of one row, whichever of the known shapes it has.
+
+    Attributes:
+        steps: the splitting rule for responses in one piece.
+        strip_annotations: remove ``<<48/2=24>>``.
+    """
+
+    steps: SplitRule = "lines"
+    strip_annotations: bool = True
+
+    def read(self, row: Row) -> list[LabelledTrace]:
+        """The traces of a row.
+
+        Raises:
+            DataError: the row has none of the known shapes.
+
+        >>> row = {"id": "x", "problem": "1+1?", "steps": ["1+1 = 2", "so 3"], "label": 1, "generator": "m"}
+        >>> [label.p_correct for label in TraceReader().read(row)[0].labels]
+        [1.0, 0.0]
+        """
+        solutions = [(k, v) for k, v in row.items() if isinstance(v, Mapping) and "solution" in v]
+        if solutions:
+            return [self._gsm8k(row, model, solution) for model, solution in solutions]
+        if isinstance(row.get("steps"), list):
+            return [self._stepwise(row)]
+        return [self._plain(row)]
+
+    def _gsm8k(self, row: Row, model: str, solution: Mapping[str, Any]) -> LabelledTrace:
+        question = {"question": row.get("question"), "answer": row.get("ground_truth")}
+        meta = {"is_correct": bool(solution["is_correct"])} if "is_correct" in solution else {}
+        return self._split(problem_from_row(question), str(solution["solution"]), model, meta)
+
+    def _plain(self, row: Row) -> LabelledTrace:
+        response = next((row[key] for key in _RESPONSE_KEYS if isinstance(row.get(key), str)), None)
+        if response is None:
+            raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there")
+        meta = {"id": row["id"]} if "id" in row else {}
+        return self._split(problem_from_row(row), response, str(row.get("model", "unknown")), meta)
+
+    def _split(self, problem: Problem, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
+        from rewardkit.text.answers import extract_answer
+
+        text = _ANNOTATION.sub("", response) if self.strip_annotations else response
+        steps = [span.text for span in split_steps(text, by=self.steps)]
+        if not text.strip():
+            raise DataError("the response is empty")
+        return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, meta=meta))
+
+    def _stepwise(self, row: Row) -> LabelledTrace:
+        from rewardkit.text.answers import extract_answer
+
+        steps = row["steps"]
+        if not steps or not all(isinstance(step, str) for step in steps):
+            raise DataError("steps must be a list of texts, at least one")
+        problem = problem_from_row(row)
+        model = str(row.get("generator", row.get("model", "unknown")))
+        meta = {key: row[key] for key in ("id", "final_answer_correct", "label") if key in row}
+        draft = Trace.create(problem, steps, model=model, meta=meta)
+        answer = extract_answer(draft.response)
+        trace = Trace(draft.id, problem, draft.steps, answer, model, draft.meta)
+        return LabelledTrace(trace, first_error_labels(trace, row["label"]) if "label" in row else ())
+
+
+def first_error_labels(trace: Trace, first_error: int, source: str = "human") -> tuple[StepLabel, ...]:
+    """ProcessBench's one number as a ``prefix`` label of every step.
+
+    Before the first error each prefix is right (1.0); from it on each prefix holds an error (0.0), whatever the later
+    steps are by themselves; -1 means that no step is wrong.
+
+    Raises:
+        DataError: the number is no step of the trace.
+    """
+    if not isinstance(first_error, int) or not -1 <= first_error < len(trace.steps):
+        raise DataError(f"label {first_error!r} is neither -1 nor one of the {len(trace.steps)} steps (from 0)")
+    return tuple(
+        StepLabel(
+            trace.id, i, 1.0 if first_error < 0 or i < first_error else 0.0, source, "prefix", _note(i, first_error)
+        )
+        for i in range(len(trace.steps))
+    )
+
+
+def _note(step: int, first_error: int) -> str:
+    return "first error" if step == first_error else ""
+
+
+def _load(
+    source: Source,
+    rows: Iterable[tuple[str, Any]],
+    limit: int | None,
+    offset: int,
+    read: Callable[[Any], list[T]],
+    key: Callable[[T], str],
+) -> Loaded[T]:
+    end = None if limit is None else offset + limit
+    good: dict[str, T] = {}
+    bad: list[BadRow] = []
+    for where, row in itertools.islice(rows, offset, end):
+        for item in _read_one(where, row, read):
+            if isinstance(item, BadRow):
+                bad.append(item)
+            elif key(item) in good:
+                bad.append(BadRow(where, "the same as an earlier row"))
+            else:
+                good[key(item)] = item
+    if not good:
+        raise DataError(_nothing(source, bad, limit, offset))
+    return Loaded(tuple(good.values()), tuple(bad), source.digest())
+
+
+def _read_one(where: str, row: Any, read: Callable[[Any], list[T]]) -> Iterator[T | BadRow]:
+    if isinstance(row, BadRow):
+        yield row
+        return
+    try:
+        yield from read(row)
+    except Exception as error:  # a bad row is data: whatever is wrong with it, the rest goes on
+        reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+        yield BadRow(where, " ".join(reason.split()))
+
+
+def _nothing(source: Source, bad: list[BadRow], limit: int | None, offset: int) -> str:
+    if bad:
+        return f"{source.name}: not one usable row; the first fault is at {bad[0].where}: {bad[0].reason}"
+    return f"{source.name} gives no rows" + (
+        f" from offset {offset} with limit {limit}" if offset or limit == 0 else ""
+    )
+
+
+def _final_answer(text: str) -> str:
+    """What stands after the last ``####``, or after ``A:`` at the start of the last line, as GSM8K's files have it."""
+    if "####" in text:
+        text = text.rpartition("####")[2]
+    else:
+        last = text.rstrip().rpartition("\n")[2]
+        text = last.removeprefix("A:") if last.startswith("A:") else text
+    return text.strip()
+
+
+def _is_chat(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, Mapping) and "role" in m for m in prompt)

@@ -1,0 +1,341 @@
+"""Make labelled traces: problems -> responses -> steps -> labels -> a dataset on disk.
+
+    result = run_synth(load_config(SynthConfig, "synth", "gsm8k-smollm2", ["output=runs/try"]))
+
+A run may be killed at any moment; the same call goes on where it stood (see `rewardkit.store.state`). Whatever is
+wrong with one row is written down in ``bad_rows.jsonl`` and counted; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import Field, model_validator
+
+from rewardkit.config import Config
+from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
+from rewardkit.generate.prompt import PromptConfig, build_messages
+from rewardkit.generate.replay import write_generations
+from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
+from rewardkit.store.dataset import from_record, read_manifest, to_record
+from rewardkit.store.files import write_text
+from rewardkit.store.state import RunState
+from rewardkit.store.versions import versions
+from rewardkit.text.split import SplitRule, split_steps
+from rewardkit.types import Problem, Trace, content_id
+
+if TYPE_CHECKING:
+    from rewardkit.labelers import Labeler
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all) after each batch."""
+
+
+class SourceConfig(Config):
+    """Where problems or traces come from; see `rewardkit.store.sources` for the shapes of rows.
+
+    Attributes:
+        source: ``sample:NAME``, a path, or a data set's id on the Hub.
+        limit: how many rows to read.
+        offset: how many to skip first.
+        subset, split: of a data set on the Hub.
+    """
+
+    source: str
+    limit: int | None = Field(default=None, ge=1)
+    offset: int = Field(default=0, ge=0)
+    subset: str | None = None
+    split: str = "train"
+
+
+class TracesConfig(SourceConfig):
+    """Existing traces to label.
+
+    Attributes:
+        strip_annotations: remove GSM8K's ``<<48/2=24>>``.
+    """
+
+    strip_annotations: bool = True
+
+
+class SynthConfig(Config):
+    """The configuration of ``rewardkit synth``.
+
+    Attributes:
+        problems: to generate responses for; or
+        traces: existing responses to label.
+        generator: who writes the responses, see `GeneratorConfig`.
+        prompt: how a problem is put, see `PromptConfig`.
+        split: the rule that cuts responses into steps, see `rewardkit.text.split`.
+        labelers: names of labelers, or ``path/to/file.py:Class``.
+        output: the folder of the run.
+        seed: of the sampling.
+        rows_per_file: a new Parquet file begins after so many traces.
+    """
+
+    problems: SourceConfig | None = None
+    traces: TracesConfig | None = None
+    generator: GeneratorConfig = GeneratorConfig()
+    prompt: PromptConfig = PromptConfig()
+    split: SplitRule = "lines"
+    labelers: tuple[str, ...] = ()
+    output: str
+    seed: int = 0
+    rows_per_file: int = Field(default=50_000, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SynthConfig:
+        if (self.problems is None) == (self.traces is None):
+            raise ValueError("give either problems.source (to generate) or traces.source (to label what there is)")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class SynthResult:
+    """What a run made.
+
+    Attributes:
+        output: the folder.
+        manifest: as written there.
+        already_done: the run was finished before; nothing was done now.
+    """
+
+    output: Path
+    manifest: dict[str, Any]
+    already_done: bool
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """``problems``, ``traces``, ``steps``, ``labels`` by source and verdict, ``bad_rows``, ``bad_reasons``."""
+        counts: dict[str, Any] = self.manifest["counts"]
+        return counts
+
+
+def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthResult:
+    """Run the pipeline, or go on with it.
+
+    Args:
+        config: what to do; a folder is bound to one config.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: the config cannot be carried out, or the output folder belongs to another run.
+        DataError: the source cannot be read, or not one trace came out.
+    """
+    from rewardkit.labelers import load_labeler
+
+    labelers = [load_labeler(name) for name in config.labelers]
+    work: Work = GenerateWork(config) if config.problems else LabelWork(config)
+    with RunState(config.output, config.model_dump(mode="json", exclude={"output"})) as state:
+        state.begin(work.ids, work.inputs)
+        output = Path(config.output)
+        if state.finished and (output / "manifest.json").is_file() and (output / "data").is_dir():
+            return SynthResult(output, read_manifest(output), already_done=True)
+        _work_off(config, work, labelers, state, progress)
+        manifest = _export(config, work, state)
+        state.finish()
+    return SynthResult(output, manifest, already_done=False)
+
+
+def export_generations(folder: str | Path, path: str | Path) -> int:
+    """Write what a run generated to a file that the ``replay`` generator reads.
+
+    Args:
+        folder: of a run; only its stored texts are read, the run need not be finished.
+        path: a ``.jsonl`` or ``.jsonl.gz`` file.
+
+    Returns:
+        How many generations were written.
+    """
+    with RunState.reopen(folder) as state:
+        return write_generations(path, (g for g in state.all_generations() if g["finish_reason"] != "error"))
+
+
+class Work(Protocol):
+    """A fixed list of items, each of which becomes one trace."""
+
+    ids: list[str]
+    inputs: dict[str, str]
+    bad: tuple[BadRow, ...]
+
+    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
+        """For each item from `start` up to `stop`, the function that makes its trace (or raises, for a bad row)."""
+        ...
+
+    def where(self, position: int) -> str:
+        """How to name an item to a person."""
+        ...
+
+
+class GenerateWork:
+    """Problems times samples, answered by a generator that is only made when a text is missing."""
+
+    def __init__(self, config: SynthConfig) -> None:
+        assert config.problems is not None
+        self._config = config
+        self._generator: Generator | None = None
+        source = config.problems
+        loaded = load_problems(
+            source.source, source.limit, offset=source.offset, subset=source.subset, split=source.split
+        )
+        self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
+        self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]
+        self.inputs = {source.source: loaded.digest}
+        self.bad = loaded.bad
+
+    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
+        """See `Work`."""
+        stored = state.generations(start, stop)
+        if None in stored:
+            state.put_generations(start, self._generate(start, stop))
+            stored = state.generations(start, stop)
+        for (problem, sample), value in zip(self._items[start:stop], stored, strict=True):
+            assert value is not None
+            yield lambda p=problem, s=sample, v=value: _generated_trace(p, s, v, self._config.split)  # type: ignore[misc]
+
+    def where(self, position: int) -> str:
+        """See `Work`."""
+        problem, sample = self._items[position]
+        return f"problem {problem.id} sample {sample}"
+
+    def _generate(self, start: int, stop: int) -> list[dict[str, Any]]:
+        if self._generator is None:
+            self._generator = load_generator(self._config.generator)
+        requests = [self._request(position) for position in range(start, stop)]
+        answers = self._generator.generate(requests)
+        return [_stored(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def _request(self, position: int) -> GenerationRequest:
+        problem, sample = self._items[position]
+        id = self.ids[position]
+        messages = build_messages(problem, self._config.prompt)
+        return GenerationRequest(id, problem, sample, messages, item_seed(self._config.seed, id))
+
+
+class LabelWork:
+    """Existing traces."""
+
+    def __init__(self, config: SynthConfig) -> None:
+        assert config.traces is not None
+        source = config.traces
+        loaded = load_traces(
+            source.source,
+            source.limit,
+            offset=source.offset,
+            subset=source.subset,
+            split=source.split,
+            steps=config.split,
+            strip_annotations=source.strip_annotations,
+        )
+        self._rows = loaded.rows
+        self.ids = [row.trace.id for row in loaded.rows]
+        self.inputs = {source.source: loaded.digest}
+        self.bad = loaded.bad
+
+    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
+        """See `Work`."""
+        for row in self._rows[start:stop]:
+            yield lambda r=row: r  # type: ignore[misc]
+
+    def where(self, position: int) -> str:
+        """See `Work`."""
+        return f"trace {self.ids[position]}"
+
+
+def item_seed(seed: int, id: str) -> int:
+    """The seed of one item: a number below 2**31, from the run's seed and the item's id.
+
+    >>> item_seed(0, "a") == item_seed(0, "a"), item_seed(0, "a") == item_seed(1, "a")
+    (True, False)
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:4], "big") >> 1
+
+
+def _work_off(
+    config: SynthConfig, work: Work, labelers: Sequence[Labeler], state: RunState, progress: Progress | None
+) -> None:
+    """Batches have fixed bounds, so that a batch that was cut short is made again as it was."""
+    total, size = len(work.ids), config.generator.batch_size
+    first = state.first_open()
+    if first is None:
+        return
+    if progress:
+        progress(first, total)
+    for start in range(first - first % size, total, size):
+        began = time.monotonic()
+        stop = min(start + size, total)
+        records = [_labelled(make, labelers) for make in work.traces(state, start, stop)]
+        state.put_rows(start, records, time.monotonic() - began)
+        if progress:
+            progress(stop, total)
+
+
+def _labelled(make: Callable[[], LabelledTrace], labelers: Sequence[Labeler]) -> dict[str, Any] | str:
+    """The finished record of one item, or the reason why there is none."""
+    doing = "trace"
+    try:
+        row = make()
+        labels = list(row.labels)
+        for labeler in labelers:
+            doing = f"labeler {labeler.name}"
+            labels += labeler.label(row.trace)
+        doing = "text"
+        record = to_record(LabelledTrace(row.trace, tuple(labels), row.scores))
+        json.dumps(record, ensure_ascii=False).encode("utf-8")  # Parquet takes no lone surrogates
+        return record
+    except Exception as error:  # a bad row is data, whatever is wrong with it
+        reason = str(error) if isinstance(error, BadItem) else f"{doing}: {type(error).__name__}: {error}"
+        return " ".join(reason.split())
+
+
+class BadItem(Exception):
+    """An item that gives no trace, with a reason made for people."""
+
+
+def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule: SplitRule) -> LabelledTrace:
+    from rewardkit.text.answers import extract_answer
+
+    if value["finish_reason"] == "error":
+        raise BadItem(value["error"] or "the generator gave no text")
+    steps = [span.text for span in split_steps(value["text"], by=rule)]
+    if not value["text"].strip():
+        raise BadItem("the response is empty")
+    meta = {"finish_reason": value["finish_reason"], "tokens": value["tokens"]}
+    answer = extract_answer(value["text"])
+    return LabelledTrace(Trace.create(problem, steps, answer, model=value["model"], sample=sample, meta=meta))
+
+
+def _stored(request: GenerationRequest, answer: Generation) -> dict[str, Any]:
+    """A generation as the run keeps it: with what `write_generations` needs."""
+    return {
+        **asdict(answer),
+        "problem_id": request.problem.id,
+        "prompt": request.problem.text,
+        "sample": request.sample,
+    }
+
+
+def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:
+    positions = {id: position for position, id in enumerate(work.ids)}
+    bad = [*work.bad, *(BadRow(work.where(positions[id]), reason) for id, reason in state.bad())]
+    output = Path(config.output)
+    lines = "".join(json.dumps(asdict(row), ensure_ascii=True) + "\n" for row in bad)
+    write_text(output / "bad_rows.jsonl", lines)
+    manifest = {
+        "command": "synth",
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+        "inputs": work.inputs,
+        "seeds": {"sampling": config.seed},
+        "counts": {"bad_rows": len(bad), "bad_reasons": dict(Counter(row.reason for row in bad).most_common(20))},
+        "seconds": round(state.seconds, 1),
+    }
+    rows = (from_record(record) for record in state.rows())
+    return write_dataset(output, rows, manifest, rows_per_file=config.rows_per_file)
