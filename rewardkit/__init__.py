@@ -1,3 +1,50 @@
-"""RewardKit: label reasoning steps, train reward models on them, serve and use them."""
+"""RewardKit: label reasoning steps, train reward models on them, serve and use them.
+
+The types and errors are here at once; what needs the large libraries loads at its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.errors import ConfigError, DataError, RewardKitError, ServerError, VerifierError
+from rewardkit.types import Meaning, Message, Problem, Step, StepLabel, StepScores, Trace, content_id
+
+if TYPE_CHECKING:
+    from rewardkit.models import load_reward_model
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Meaning",
+    "Message",
+    "Problem",
+    "RewardKitError",
+    "ServerError",
+    "Step",
+    "StepLabel",
+    "StepScores",
+    "Trace",
+    "VerifierError",
+    "__version__",
+    "content_id",
+    "load_reward_model",
+]
+
+_LAZY = {"load_reward_model": "rewardkit.models"}
+"""From a name to the module that it is loaded from when first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rewardkit' has no attribute '{name}'")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,18 +8,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rewardkit.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of every command's configuration: frozen, and an unknown key is an error."""
+    """Base of every command's configuration: frozen, an unknown key is an error, one text stands for a list of one.
+
+    >>> class Tiny(Config):
+    ...     data: tuple[str, ...]
+    >>> load_config(Tiny, "tiny", None, ["data=runs/first"]).data
+    ('runs/first',)
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_a_list(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: [v] if isinstance(v, str) and _wants_list(cls, k) else v for k, v in values.items()}
 
 
 C = TypeVar("C", bound=Config)
@@ -135,7 +148,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _first_fault(kind: type[BaseModel], error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=True)[0]
+    faults = error.errors(include_url=False, include_input=True)
+    # A misspelt key is reported before the required one that it was meant for.
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     path = [str(p) for p in fault["loc"]]
     key = ".".join(path)
     if fault["type"] == "extra_forbidden":
@@ -159,3 +174,13 @@ def _model_at(kind: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
                 kind = candidate
                 break
     return kind
+
+
+def _wants_list(kind: type[BaseModel], key: str) -> bool:
+    """Whether a field takes a list or tuple, and no plain text."""
+    field = kind.model_fields.get(key)
+    if field is None:
+        return False
+    kind_of = field.annotation
+    members = (kind_of,) if get_origin(kind_of) in (list, tuple) else get_args(kind_of)
+    return str not in members and any(get_origin(member) in (list, tuple) for member in members)

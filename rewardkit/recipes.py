@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -101,8 +101,8 @@ def copy(name: str, target: str | Path | None = None) -> Path:
     return path
 
 
-def load(recipe: Recipe) -> Config:
-    """Read a recipe with its command's configuration, as the command itself would.
+def load(recipe: Recipe, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe with its command's configuration and the given overrides, as the command itself would.
 
     Raises:
         ConfigError: the recipe does not fit, or lies in a folder that names no command with recipes.
@@ -111,4 +111,4 @@ def load(recipe: Recipe) -> Config:
         raise ConfigError(f"{recipe.name}: no command '{recipe.command}' takes recipes")
     module, _, name = CONFIGS[recipe.command].partition(":")
     kind: type[Config] = getattr(import_module(module), name)
-    return load_config(kind, recipe.command, str(recipe.path))
+    return load_config(kind, recipe.command, str(recipe.path), overrides)
