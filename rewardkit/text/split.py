@@ -1,8 +1,8 @@
 """Cut a response into steps without losing a character.
 
 Rules: ``lines``; ``blank-lines`` (paragraphs); ``headers`` (lines such as ``Step 2:``, ``**Step 2**``, ``### Step 2``);
-``sentences`` (line breaks end a sentence too); and ``auto``, which takes the first of these that finds two steps (headers:
-two headers): headers, blank-lines, lines, sentences.
+``sentences`` (line breaks end a sentence too); and ``auto``, which takes the first of headers, blank-lines, lines and
+sentences that finds two steps (two headers).
 
 Fenced code, LaTeX environments and display math stay whole under every rule. A step owns the white space behind it, and
 the first step also what stands before it, so the steps' texts join to the response. Every pass is linear in its length.
@@ -121,7 +121,8 @@ def _starts_with_header(text: str) -> bool:
 
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]*_$}]*\s+(?=\S)")
 _NO_END = frozenset(
-    "mr mrs ms dr prof st jr sr gen gov rev hon capt lt col sgt e.g i.e eg ie vs cf fig figs eq eqs approx ca resp al".split()
+    ("mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "gen", "gov", "rev", "hon", "capt", "lt", "col", "sgt")
+    + ("e.g", "i.e", "eg", "ie", "vs", "cf", "fig", "figs", "eq", "eqs", "approx", "ca", "resp", "al")
 )
 _LIST_MARK = re.compile(
     r"[\s>#*_(-]*(?:(?:step|case|part|option|problem)\s+)?(?:\d{1,3}|[a-z]|[ivx]{1,4})", re.IGNORECASE
