@@ -172,9 +172,9 @@ def _winners(weights: Floats, classes: Ints) -> Floats:
     same = (classes[:, :, None] == classes[:, None, :]) & (classes >= 0)[:, None, :]
     support = np.where(classes >= 0, (same * weights[:, None, :]).sum(axis=2), -1.0)
     best = support.max(axis=1, keepdims=True)
-    ties = support >= best - TOLERANCE * np.maximum(1.0, np.abs(best))
+    ties: Bools = support >= best - TOLERANCE * np.maximum(1.0, np.abs(best))
     sizes: Floats = np.maximum(same.sum(axis=2), 1).astype(np.float64)
-    return ties.astype(np.float64) / sizes
+    return np.asarray(ties / sizes, dtype=np.float64)
 
 
 def _expected(share: Floats | Bools, right: Floats) -> float:
