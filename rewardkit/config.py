@@ -111,6 +111,18 @@ def shipped_recipes(command: str | None = None) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Overrides as nested values: ``["a.b=1"]`` gives ``{"a": {"b": 1}}``.
+
+    Raises:
+        ConfigError: one is malformed.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply(values, override)
+    return values
+
+
 def find_recipe(command: str, recipe: str) -> Path:
     """The path of a recipe given as a path, as a shipped name (``gsm8k-smollm2``) or as ``synth/gsm8k-smollm2``.
 

@@ -22,7 +22,8 @@ CORPUS = [
 def build_tiny_reward_model(folder: Path, *, num_labels: int = 1, seed: int = 0, max_length: int = 512) -> Path:
     """Write a random LlamaForTokenClassification with its tokenizer and ``reward_model.json`` into `folder`.
 
-    The weights are drawn wider than usual, so that scores differ clearly between steps.
+    The weights are drawn wider than usual, so that scores differ clearly between steps. A head of 32 is the smallest
+    that vLLM's CPU attention takes.
     """
     import torch
     from transformers import LlamaConfig, LlamaForTokenClassification
@@ -34,8 +35,9 @@ def build_tiny_reward_model(folder: Path, *, num_labels: int = 1, seed: int = 0,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
         max_position_embeddings=max_length,
         initializer_range=0.2,
         num_labels=num_labels,

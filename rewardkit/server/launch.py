@@ -1,0 +1,230 @@
+"""Start a scoring server, wait until it answers, end it.
+
+with Server("runs/prm/model", port=0, dtype="float32", api_key="secret") as server:
+    httpx.post(f"{server.url}/rewards", ...)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from rewardkit.errors import ConfigError, ServerError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.config import ServeConfig, serve_config
+from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
+
+
+class Server:
+    """A scoring server on this machine, as a context manager.
+
+    Args:
+        folder: a model folder with ``reward_model.json``.
+        config: what to start; None makes it of `options`.
+        log: a file for the engine's output, ``-`` for this process's standard error; None takes a temporary file, which
+            stays (and is named in the error) only where something went wrong.
+        options: see `serve_config`: ``backend``, ``port``, ``dtype``, ``api_key``, ``profile``, ...
+
+    Raises:
+        ConfigError: at once, when the folder cannot be served, the port is taken or vLLM is missing.
+        ServerError: on entering, when the engine ends or does not answer in time.
+    """
+
+    def __init__(
+        self, folder: str | Path, config: ServeConfig | None = None, *, log: str | Path | None = None, **options: Any
+    ) -> None:
+        self.config = config or serve_config(options)
+        self.folder = Path(folder).resolve()
+        self.spec = check_folder(folder)
+        if self.config.backend == "vllm":
+            check_vllm()
+        self.port = _free_port(self.config.host, self.config.port)
+        self.name = self.config.name or self.folder.name
+        self.log_path = None if log in (None, "-") else Path(str(log))
+        self._keep_log = log is not None
+        self._answered = False
+        self._running: EngineProcess | _PlainThread | None = None
+
+    @property
+    def root(self) -> str:
+        """The address without a path: ``http://127.0.0.1:8000``."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL for clients: ``http://127.0.0.1:8000/v1``."""
+        return f"{self.root}/v1"
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait until the model answers.
+
+        Raises:
+            ServerError: it ended or did not answer in time; the message has its last error.
+        """
+        config = self.config.model_copy(update={"port": self.port})
+        if config.backend == "transformers":
+            self._running = _PlainThread(self.folder, config)
+        else:
+            command = vllm_command(self.folder, config, self.spec)
+            environment = vllm_environment(config, os.environ)
+            if not self._keep_log:
+                self.log_path = _temporary_log()
+            self._running = EngineProcess(command, environment, self.log_path, grace=config.drain_seconds + 5)
+        try:
+            self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server and all its processes. Safe to call twice."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        well = self._answered and running.exit_code is None
+        running.stop()
+        if well and self.log_path is not None and not self._keep_log:
+            self.log_path.unlink(missing_ok=True)
+
+    def wait(self) -> int:
+        """Block until the server ends by itself; its exit code."""
+        return self._running.wait() if self._running is not None else 0
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + self.config.ready_seconds
+        # No proxy of the environment stands between this machine and itself.
+        with httpx.Client(base_url=self.root, timeout=10.0, trust_env=False) as client:
+            while time.monotonic() < deadline:
+                if self._running is None or self._running.exit_code is not None:
+                    raise ServerError(f"the engine ended before it was ready{self._last_error()}")
+                status = _status(client, "/ready")
+                if status == 200:
+                    self._answered = True
+                    return
+                if status == 404 and _status(client, "/health") == 200:
+                    raise ServerError(f"vLLM runs, but without RewardKit's routes{self._last_error()}")
+                time.sleep(0.2)
+        raise ServerError(f"the engine was not ready within {self.config.ready_seconds:g} s{self._last_error()}")
+
+    def _last_error(self) -> str:
+        """The last error line of the log, and where the whole lies."""
+        if self.log_path is None:
+            return "; its log above says why"
+        text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if re.search(r"\b\w*(Error|Exception)\b: ", line)]
+        why = f": {lines[-1][-300:].strip()}" if lines else ""
+        return f"{why} (log: {self.log_path})"
+
+
+class _PlainThread:
+    """The transformers backend: uvicorn in a thread of this process."""
+
+    exit_code: int | None = None
+
+    def __init__(self, folder: Path, config: ServeConfig) -> None:
+        import uvicorn
+
+        from rewardkit.server.app import create_app, load_scorer
+
+        dtype = None if config.dtype == "auto" else config.dtype
+        scorer = load_scorer(folder, name=config.name, dtype=dtype)
+        app = create_app(scorer, keys=[config.key] if config.key else [])
+        settings = uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.port,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            lifespan="off",
+            timeout_graceful_shutdown=max(1, int(config.drain_seconds)),
+        )
+        self._server = uvicorn.Server(settings)
+        self._thread = threading.Thread(target=self._server.run, name="rewardkit-serve", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> int:
+        self._thread.join()
+        return 0
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def check_folder(folder: str | Path) -> RewardModelSpec:
+    """The spec of a folder that can be served.
+
+    Raises:
+        ConfigError: no such folder, no ``reward_model.json``, a kind that is not served, or an adapter by itself.
+    """
+    path = Path(folder)
+    spec = RewardModelSpec.load(path)
+    if spec.kind != "token" or spec.separator_id is None:
+        raise ConfigError(
+            f"{folder} is of kind '{spec.kind}'; only 'token' models with a separator id are served so far"
+        )
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            raise ConfigError(
+                f"{folder} holds only an adapter, which cannot be served with its head; merge it first: "
+                'python -c "from pathlib import Path; from rewardkit.train.run import merge_adapter; '
+                f"merge_adapter(Path('{folder}'), 'BASE_MODEL').save_pretrained('MERGED')\", "
+                f"and copy its tokenizer and reward_model.json there"
+            )
+        raise ConfigError(f"{folder} has no config.json, so it is no Hugging Face checkpoint")
+    return spec
+
+
+def _temporary_log() -> Path:
+    number, path = tempfile.mkstemp(prefix="rewardkit-serve-", suffix=".log")
+    os.close(number)
+    return Path(path)
+
+
+def _free_port(host: str, port: int) -> int:
+    """`port` if it is free, and a free one for 0.
+
+    Raises:
+        ConfigError: the port is in use, or the host is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As the server itself will: a port in TIME_WAIT is free.
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({reason}); stop what listens there, or give another port=..."
+        ) from None
+
+
+def _status(client: httpx.Client, path: str) -> int | None:
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return None

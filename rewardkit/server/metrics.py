@@ -1,0 +1,17 @@
+"""Prometheus metrics of the service, beside vLLM's own where it hosts us."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Counter("rewardkit_requests", "HTTP requests by status.", ["status"])
+RESPONSES = Counter("rewardkit_responses", "Responses scored.")
+STEPS = Counter("rewardkit_steps", "Steps scored.")
+TOKENS = Counter("rewardkit_tokens", "Tokens of the scored inputs.")
+CACHED_TOKENS = Counter("rewardkit_cached_tokens", "Tokens of them that the prefix cache held.")
+SECONDS = Histogram(
+    "rewardkit_request_seconds",
+    "Time of one scoring request.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+)
+SCORES = Histogram("rewardkit_step_score", "Scores of steps.", buckets=[i / 20 for i in range(1, 21)])

@@ -1,0 +1,58 @@
+"""Runs a command that must not outlive who started it: ``python -m rewardkit.server.reaper GRACE COMMAND ...``.
+
+An inference engine is a family of processes. Killed the hard way, its parent leaves children behind that hold the
+memory. So `launch.Server` runs this small process between: the command gets a process group of its own, and the
+group ends when the command ends, when this process gets SIGTERM or SIGINT, or when its standard input closes, which
+also happens when the starter dies by SIGKILL. The command alone gets SIGTERM first and GRACE seconds to answer what is
+in flight; then the whole group is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+
+def run(command: Sequence[str], grace: float) -> int:
+    """Run `command` as described above and give back its exit code (128 + n where signal n ended it)."""
+    waked, waker = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.write(waker, b"s"))
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    ended = threading.Event()
+    threading.Thread(target=_await_child, args=(child.pid, ended, waker), daemon=True).start()
+    try:
+        _await_reason_to_stop(waked)
+        if not ended.is_set():
+            os.kill(child.pid, signal.SIGTERM)
+            ended.wait(grace)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _await_reason_to_stop(waked: int) -> None:
+    """Return when a signal came, the child ended, or standard input closed."""
+    while True:
+        readable, _, _ = select.select([0, waked], [], [])
+        if waked in readable or not os.read(0, 4096):
+            return
+
+
+def _await_child(pid: int, ended: threading.Event, waker: int) -> None:
+    # WNOWAIT leaves the dead child unreaped, so that its pid, and with it the group's id, stays ours until killpg.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    ended.set()
+    os.write(waker, b"c")
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[2:], float(sys.argv[1])))

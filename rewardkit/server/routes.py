@@ -1,0 +1,93 @@
+"""The routes that both hosts share. The service is read from the app's state, where the host puts it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from rewardkit.server.errors import ApiError, http_exception, to_api_error
+from rewardkit.server.guard import Guard
+from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
+from rewardkit.server.service import RewardService
+
+
+class OpenAIRoute(APIRoute):
+    """A route that answers what goes wrong in OpenAI's shape, whichever app hosts it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler with our errors around it."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:
+                expected = to_api_error(error)
+                if expected is None:
+                    raise
+                return expected.response()
+
+        return handle
+
+
+router = APIRouter(route_class=OpenAIRoute)
+
+
+@router.post("/v1/rewards")
+async def rewards(body: RewardsRequest, request: Request) -> JSONResponse:
+    """Score responses step by step."""
+    return JSONResponse(await _until_disconnected(request, _service(request).rewards(body)))
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> JSONResponse:
+    """The served models, with what a client of rewards must know of them."""
+    return JSONResponse(_service(request).models())
+
+
+@router.get("/ready")
+async def ready(request: Request) -> JSONResponse:
+    """200 when a request would be answered now, else 503."""
+    if not await _service(request).scorer.ready():
+        raise ApiError(503, "the engine is not running")
+    return JSONResponse({"status": "ready"})
+
+
+def install(app: FastAPI, *, keys: list[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    """Put the routes, the guard and the error shape of unknown routes into an app."""
+    app.router.routes.extend(router.routes)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)
+
+
+def _service(request: Request) -> RewardService:
+    service = getattr(request.app.state, "rewardkit", None)
+    if not isinstance(service, RewardService):
+        raise ApiError(503, "the model is still loading", retry_after=2)
+    return service
+
+
+async def _until_disconnected(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """The result of `work`; it is cancelled when the client goes away. The body must have been read."""
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ApiError(499, "the client closed the connection")
+        return task.result()
+    finally:
+        task.cancel()
+        watcher.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

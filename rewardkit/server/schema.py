@@ -1,0 +1,105 @@
+"""What ``POST /v1/rewards`` takes. A misspelt field is an error, never ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from rewardkit.models.spec import Reducer
+from rewardkit.text.split import SplitRule
+
+MAX_RESPONSES = 1024
+MAX_STEPS = 256
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+Extra = Literal["logits", "positions", "steps"]
+
+
+def _is_unicode(text: str) -> str:
+    """JSON may hold half a surrogate pair, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not valid Unicode: it holds half a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_is_unicode)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class ContentPart(_Strict):
+    """One part of a message's content; only text can be scored so far."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ChatMessage(BaseModel):
+    """One chat message as OpenAI has it; further keys (``name``, ...) are passed to the chat template."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    role: Text = Field(min_length=1, max_length=64)
+    content: Text | list[ContentPart]
+
+    def flat(self) -> dict[str, Any]:
+        """The message with its content as one text."""
+        parts = self.content if isinstance(self.content, str) else "\n".join(p.text for p in self.content)
+        return {**self.model_dump(), "content": parts}
+
+
+class RewardInput(_Strict):
+    """One response to one question.
+
+    Attributes:
+        prompt, messages: the question, as text or as chat messages; exactly one of the two.
+        steps, response: the answer, as steps or whole (the server then splits it); exactly one of the two.
+    """
+
+    prompt: Text | None = None
+    messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MAX_STEPS)
+    steps: list[Text] | None = Field(None, min_length=1, max_length=MAX_STEPS)
+    response: Text | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> RewardInput:
+        for one, other in (("prompt", "messages"), ("steps", "response")):
+            if (getattr(self, one) is None) == (getattr(self, other) is None):
+                raise ValueError(f"give exactly one of '{one}' and '{other}'")
+        return self
+
+    @property
+    def question(self) -> str | list[dict[str, Any]]:
+        """The prompt as text or as messages."""
+        return [m.flat() for m in self.messages] if self.messages is not None else self.prompt or ""
+
+
+class RewardsRequest(_Strict):
+    """The body of ``POST /v1/rewards``.
+
+    Attributes:
+        model: the served name; None takes it.
+        input: one response or several.
+        split_by: how the server splits a whole ``response``: a rule of `rewardkit.text.split`.
+        aggregate: how step scores become the response's score; None takes the model's own reducer.
+        extras: sent as ``return``: ``logits`` (raw, a list of labels for each step), ``positions`` (token index of
+            each step's separator), ``steps`` (the steps' texts; always given where the server split).
+        user: for the caller's own records, as in OpenAI's API; unused.
+    """
+
+    model: str | None = None
+    input: list[RewardInput] = Field(min_length=1, max_length=MAX_RESPONSES)
+    split_by: SplitRule = "auto"
+    aggregate: Reducer | None = None
+    extras: list[Extra] = Field(default_factory=list, alias="return")
+    user: str | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value

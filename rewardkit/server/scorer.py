@@ -1,0 +1,94 @@
+"""What a backend of the service implements: token ids in, the head's logits at the step positions out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.text.encode import EncodedSteps
+
+if TYPE_CHECKING:
+    from rewardkit.models.token import TokenRewardModel
+
+
+@dataclass(frozen=True, slots=True)
+class StepLogits:
+    """The head's output of one input.
+
+    Attributes:
+        values: shape (steps, labels), before any activation.
+        cached_tokens: of the input, how many the prefix cache held.
+    """
+
+    values: np.ndarray
+    cached_tokens: int = 0
+
+
+class Scorer(Protocol):
+    """A loaded model behind the service.
+
+    Attributes:
+        spec: of the model.
+        tokenizer: a Hugging Face tokenizer; the service uses it from one thread only.
+        names: the names that a request may call it by; the first is the one it is listed under.
+        max_length: the most tokens of one input.
+        backend, dtype: for ``GET /v1/models``.
+    """
+
+    spec: RewardModelSpec
+    tokenizer: Any
+    names: Sequence[str]
+    max_length: int
+    backend: str
+    dtype: str
+
+    async def logits(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
+        """The logits at every step position of every input, in the order given. Cancelling it frees the model."""
+        ...
+
+    async def ready(self) -> bool:
+        """Whether a request would be answered now."""
+        ...
+
+
+class TransformersScorer:
+    """The plain backend: one `TokenRewardModel` in this process, one forward pass at a time.
+
+    Args:
+        model: the loaded model.
+        name: the name that it is served under.
+        chunk: how many inputs run before others may have their turn, and before a cancelled request stops.
+    """
+
+    backend = "transformers"
+
+    def __init__(self, model: TokenRewardModel, name: str, *, chunk: int = 32) -> None:
+        self.model = model
+        self.spec = model.spec
+        self.tokenizer = model.tokenizer
+        self.names: Sequence[str] = (name,)
+        self.max_length = model.spec.max_length
+        self.dtype = str(model.model.dtype).removeprefix("torch.")
+        self.chunk = chunk
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-forward")
+
+    async def logits(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
+        """See `Scorer.logits`."""
+        results: dict[int, StepLogits] = {}
+        order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
+        for start in range(0, len(order), self.chunk):
+            indices = order[start : start + self.chunk]
+            inputs = [batch[i] for i in indices]
+            values = await asyncio.get_running_loop().run_in_executor(self._thread, self.model.logits, inputs)
+            results.update(zip(indices, map(StepLogits, values), strict=True))
+        return [results[i] for i in range(len(batch))]
+
+    async def ready(self) -> bool:
+        """See `Scorer.ready`."""
+        return True

@@ -1,0 +1,191 @@
+"""The service itself: items to token ids, token ids to logits, logits to scores, scores to the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rewardkit.errors import DataError, RewardKitError
+from rewardkit.models.activation import step_probabilities
+from rewardkit.models.reduce import reduce_scores
+from rewardkit.server import metrics
+from rewardkit.server.errors import ApiError
+from rewardkit.server.schema import MAX_STEPS, RewardInput, RewardsRequest
+from rewardkit.server.scorer import Scorer, StepLogits
+from rewardkit.text.encode import EncodedSteps, encode_steps
+from rewardkit.text.split import SplitRule, split_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service takes.
+
+    Attributes:
+        pending: responses that wait or run, over all requests; more get 429 with Retry-After.
+        seconds: a request that takes longer gets 504, and its work is stopped.
+    """
+
+    pending: int = 4096
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    encoded: EncodedSteps
+    steps: list[dict[str, Any]]
+    was_split: bool
+
+
+class RewardService:
+    """Answers reward requests with a `Scorer`, the same way in every host.
+
+    Args:
+        scorer: the backend.
+        limits: see `Limits`.
+    """
+
+    def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
+        self.scorer = scorer
+        self.limits = limits or Limits()
+        self.created = int(time.time())
+        self._pending = 0
+        # A tokenizer holds state while it encodes, so one thread has it to itself; the event loop stays free.
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-tokenize")
+
+    def models(self) -> dict[str, Any]:
+        """The answer of ``GET /v1/models``: OpenAI's list, with what a client of rewards must know."""
+        about = {
+            "backend": self.scorer.backend,
+            "dtype": self.scorer.dtype,
+            "max_length": self.scorer.max_length,
+            "spec": self.scorer.spec.model_dump(mode="json"),
+        }
+        common = {"object": "model", "created": self.created, "owned_by": "rewardkit", "rewardkit": about}
+        return {"object": "list", "data": [{"id": name, **common} for name in self.scorer.names]}
+
+    async def rewards(self, request: RewardsRequest) -> dict[str, Any]:
+        """The answer of ``POST /v1/rewards``.
+
+        Raises:
+            ApiError: what is wrong with the request, or with the backend.
+        """
+        self._check_model(request.model)
+        with metrics.SECONDS.time():
+            self._enter(len(request.input))
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    return await self._score(request)
+            except TimeoutError:
+                raise ApiError(504, f"not done within {self.limits.seconds:g} s; send fewer responses") from None
+            finally:
+                self._pending -= len(request.input)
+
+    async def _score(self, request: RewardsRequest) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        prepared = [
+            await loop.run_in_executor(self._tokenizing, self._prepare, index, item, request.split_by)
+            for index, item in enumerate(request.input)
+        ]
+        logits = await self.scorer.logits([p.encoded for p in prepared])
+        data = [self._datum(i, p, z, request) for i, (p, z) in enumerate(zip(prepared, logits, strict=True))]
+        return self._answer(data, prepared, logits)
+
+    def _prepare(self, index: int, item: RewardInput, split_by: SplitRule) -> _Prepared:
+        """Steps and token ids of one item, within the limits."""
+        where = f"input[{index}]"
+        separator = self.scorer.spec.separator_id
+        assert separator is not None
+        try:
+            steps = _steps(item, split_by)
+            encoded = encode_steps(self.scorer.tokenizer, item.question, [s["text"] for s in steps], separator)
+        except (RewardKitError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            # A chat template is a program: what a message makes it raise is the caller's to mend.
+            raise ApiError(400, f"{where}: {error}", param=where) from error
+        self._check_length(where, encoded)
+        return _Prepared(encoded, steps, item.response is not None)
+
+    def _check_length(self, where: str, encoded: EncodedSteps) -> None:
+        limit = self.scorer.max_length
+        if len(encoded) <= limit:
+            return
+        step = next(i for i, position in enumerate(encoded.positions) if position >= limit)
+        raise ApiError(
+            400,
+            f"{where} has {len(encoded)} tokens, and this model takes {limit}; the limit is passed in step {step}. "
+            "Nothing is cut off: send a shorter response",
+            param=f"{where}.steps[{step}]",
+            code="context_length_exceeded",
+        )
+
+    def _datum(self, index: int, item: _Prepared, logits: StepLogits, request: RewardsRequest) -> dict[str, Any]:
+        spec = self.scorer.spec
+        wanted = len(item.encoded.positions)
+        if logits.values.shape[0] != wanted or not np.isfinite(logits.values).all():
+            got = f"{int(np.isfinite(logits.values).all(axis=1).sum())} finite scores"
+            raise ApiError(500, f"the model gave {got} for the {wanted} steps of input[{index}]")
+        scores = [float(p) for p in step_probabilities(logits.values, spec)]
+        for score in scores:
+            metrics.SCORES.observe(score)
+        datum = {
+            "index": index,
+            "object": "reward",
+            "score": reduce_scores(scores, request.aggregate or spec.reducer),
+            "step_scores": scores,
+        }
+        if "logits" in request.extras:
+            datum["logits"] = [[float(v) for v in row] for row in logits.values]
+        if "positions" in request.extras:
+            datum["positions"] = list(item.encoded.positions)
+        if "steps" in request.extras or item.was_split:
+            datum["steps"] = item.steps
+        return datum
+
+    def _answer(
+        self, data: list[dict[str, Any]], prepared: Sequence[_Prepared], logits: Sequence[StepLogits]
+    ) -> dict[str, Any]:
+        tokens = sum(len(p.encoded) for p in prepared)
+        cached = sum(z.cached_tokens for z in logits)
+        metrics.RESPONSES.inc(len(data))
+        metrics.STEPS.inc(sum(len(d["step_scores"]) for d in data))
+        metrics.TOKENS.inc(tokens)
+        metrics.CACHED_TOKENS.inc(cached)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens, "prompt_tokens_details": {"cached_tokens": cached}}
+        return {
+            "id": f"rewards-{uuid.uuid4().hex}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": self.scorer.names[0],
+            "data": data,
+            "usage": usage,
+        }
+
+    def _check_model(self, model: str | None) -> None:
+        if model is not None and model not in self.scorer.names:
+            served = ", ".join(self.scorer.names)
+            raise ApiError(
+                404, f"there is no model '{model}' here; served: {served}", param="model", code="model_not_found"
+            )
+
+    def _enter(self, responses: int) -> None:
+        if self._pending + responses > self.limits.pending:
+            raise ApiError(429, f"{self._pending} responses are waiting already; try again", retry_after=2)
+        self._pending += responses
+
+
+def _steps(item: RewardInput, split_by: SplitRule) -> list[dict[str, Any]]:
+    """The steps as given, or with their offsets in the whole response that is split here."""
+    if item.response is None:
+        return [{"text": text} for text in item.steps or []]
+    spans = split_steps(item.response, by=split_by)
+    if not spans:
+        raise DataError("the response is empty")
+    if len(spans) > MAX_STEPS:
+        raise DataError(f"the response splits into {len(spans)} steps, and at most {MAX_STEPS} are taken")
+    return [{"text": span.text, "start": span.start, "end": span.end} for span in spans]

@@ -1,0 +1,131 @@
+"""Our routes inside vLLM's own API server, as an endpoint plugin. The one file that imports vLLM.
+
+`rewardkit serve` starts vLLM with ``VLLM_PLUGINS=rewardkit``; vLLM then calls `endpoint_plugin`, `attach_router` and
+`init_state` (https://docs.vllm.ai/en/stable/design/endpoint_plugins). The engine is asked for the raw logits of every
+token (pooling of kind ALL), and we pick the step positions from token ids: STEP pooling would return a score for a
+separator inside the question too, and switches the prefix cache and chunked prefill off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.errors import ConfigError
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.config import KEY_VARIABLE
+from rewardkit.server.errors import ApiError
+from rewardkit.server.routes import install
+from rewardkit.server.scorer import StepLogits
+from rewardkit.server.service import RewardService
+from rewardkit.text.encode import EncodedSteps
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from fastapi import FastAPI
+    from starlette.datastructures import State
+
+CONCURRENT = 256
+"""Inputs of one request that the engine holds at once, so that one caller cannot fill its queue."""
+
+
+class RewardKitPlugin:
+    """vLLM's `EndpointPlugin` protocol."""
+
+    name = "rewardkit"
+    required_tasks = ("token_classify",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Add the routes, and the guard in front of all routes of the app, vLLM's own included."""
+        given = [*(getattr(app.state.args, "api_key", None) or []), os.environ.get("VLLM_API_KEY", "")]
+        install(app, keys=[key for key in [os.environ.get(KEY_VARIABLE, ""), *given] if key])
+
+    async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
+        """Load the spec and the tokenizer of the served folder.
+
+        Raises:
+            ConfigError: the served folder is no token reward model.
+        """
+        state.rewardkit = RewardService(VllmScorer(engine_client, args))
+
+
+def endpoint_plugin() -> RewardKitPlugin:
+    """What the entry point of the group ``vllm.endpoint_plugins`` names."""
+    return RewardKitPlugin()
+
+
+class VllmScorer:
+    """The production backend: vLLM's engine in this process's API server.
+
+    Args:
+        engine: vLLM's ``EngineClient``.
+        args: of the API server: the model folder and the served names.
+
+    Raises:
+        ConfigError: the served folder is no token reward model.
+    """
+
+    backend = "vllm"
+
+    def __init__(self, engine: Any, args: Any) -> None:
+        from transformers import AutoTokenizer
+
+        self.engine = engine
+        self.spec = RewardModelSpec.load(args.model)
+        if self.spec.kind != "token" or self.spec.separator_id is None:
+            raise ConfigError(f"{args.model} is of kind '{self.spec.kind}'; only 'token', with a separator, is served")
+        # A tokenizer of our own: vLLM's is shared by its threads, and encoding changes a tokenizer's state.
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(args.tokenizer or args.model)
+        self.names: Sequence[str] = tuple(args.served_model_name or [args.model])
+        self.max_length = min(self.spec.max_length, int(engine.model_config.max_model_len))
+        self.dtype = str(engine.model_config.dtype).removeprefix("torch.")
+        self._tried = False
+        self._slots = asyncio.Semaphore(CONCURRENT)
+
+    async def logits(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
+        """See `Scorer.logits`; the engine batches what arrives together."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._one(item)) for item in batch]
+        except ExceptionGroup as failed:
+            raise _translate(failed.exceptions[0]) from failed
+        return [task.result() for task in tasks]
+
+    async def ready(self) -> bool:
+        """See `Scorer.ready`. The first call scores one token: some engines start well and die at the first input."""
+        if not self._tried and not self.engine.errored:
+            assert self.spec.separator_id is not None
+            await self.logits([EncodedSteps((self.spec.separator_id,), (0,))])
+            self._tried = True
+        return not self.engine.errored
+
+    async def _one(self, item: EncodedSteps) -> StepLogits:
+        from vllm.inputs import TokensPrompt
+        from vllm.pooling_params import PoolingParams
+
+        prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
+        params = PoolingParams(task="token_classify", use_activation=False)
+        async with self._slots:
+            async for output in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
+                rows = output.outputs.data
+                if len(rows) != len(item):
+                    raise ApiError(500, f"the engine gave {len(rows)} rows for {len(item)} tokens")
+                values = rows.float().reshape(len(item), -1)[list(item.positions)].numpy()
+                return StepLogits(values, output.num_cached_tokens or 0)
+        raise ApiError(503, "the engine gave no answer", retry_after=5)
+
+
+def _translate(error: Exception) -> Exception:
+    """vLLM's errors as ours; what is unknown stays as it is."""
+    from vllm.exceptions import VLLMClientError
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if isinstance(error, EngineDeadError):
+        return ApiError(503, "the engine has stopped; the server is going down", retry_after=30)
+    if isinstance(error, VLLMClientError):
+        return ApiError(400, str(error))
+    return error
