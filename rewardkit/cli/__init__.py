@@ -42,7 +42,10 @@ def build_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for name, target in _COMMANDS.items():
         module, _, function = target.partition(":")
-        app.command(name)(getattr(import_module(module), function))
+        command = getattr(import_module(module), function)
+        # Its line in the list of commands is the docstring up to a colon; click would cut it in mid-word.
+        about = " ".join((command.__doc__ or "").partition(":")[0].split())
+        app.command(name, short_help=about.removesuffix("."))(command)
     return app
 
 

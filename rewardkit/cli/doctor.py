@@ -8,7 +8,7 @@ import typer
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Check the installation and name the one command that mends each problem; exit code 1 if the main path fails."""
+    """Check the installation: what works, the command that mends each problem; exit code 1 where the path fails."""
     from rewardkit.cli._output import print_json
     from rewardkit.doctor import diagnose, summary
 

@@ -13,7 +13,7 @@ def recipes(
     path: Annotated[str | None, typer.Argument(help="For copy: the new file, or a folder.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the shipped recipes; show NAME; copy NAME [PATH]."""
+    """List, show and copy the shipped recipes: rewardkit recipes, recipes show NAME, recipes copy NAME [PATH]."""
     from rewardkit.errors import ConfigError
 
     if action not in ("list", "show", "copy"):
