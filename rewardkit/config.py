@@ -168,7 +168,7 @@ def _first_fault(kind: type[BaseModel], error: ValidationError) -> str:
     if fault["type"] == "extra_forbidden":
         known = list(_model_at(kind, path[:-1]).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        hint = f"did you mean '{'.'.join([*path[:-1], near[0]])}'?" if near else f"known here: {', '.join(known)}"
         return f"unknown key '{key}': {hint}"
     if fault["type"] == "missing":
         return f"'{key}' is required; add it to the recipe or give {key}=VALUE"

@@ -47,8 +47,8 @@ def test_one_text_stays_a_text_where_a_text_is_wanted():
     ("overrides", "message"),
     [
         (["ouput=x"], "unknown key 'ouput': did you mean 'output'"),
-        (["output=x", "inner.smaples=2"], "unknown key 'inner.smaples': did you mean 'samples'"),
-        (["output=x", "maybe.smaples=2"], "unknown key 'maybe.smaples': did you mean 'samples'"),
+        (["output=x", "inner.smaples=2"], "unknown key 'inner.smaples': did you mean 'inner.samples'"),
+        (["output=x", "maybe.smaples=2"], "unknown key 'maybe.smaples': did you mean 'maybe.samples'"),
         (["output=x", "zzz=2"], "unknown key 'zzz': known here: output, data, files, name, inner, maybe"),
         ([], "'output' is required; add it to the recipe or give output=VALUE"),
         (["output=x", "inner.samples=two"], r"'inner.samples': .*valid integer.*\(got 'two'\)"),

@@ -65,6 +65,7 @@ def test_version(cli):
         (["eval", "model=no/such/model"], ["no/such/model"]),
         (["serve", "no/such/model"], ["no/such/model"]),
         (["show", "no/such/run"], ["no/such/run"]),
+        (["score", "no/such/model", "traces.jsonl"], ["traces.jsonl"]),
         (["recipes", "fry"], ["list, show NAME and copy NAME"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
