@@ -19,8 +19,12 @@ CORPUS = [
 ]
 
 
-def build_tiny_reward_model(folder: Path, *, num_labels: int = 1, seed: int = 0, max_length: int = 512) -> Path:
+def build_tiny_reward_model(
+    folder: Path, *, num_labels: int = 1, seed: int = 0, max_length: int = 512, **spec_values
+) -> Path:
     """Write a random LlamaForTokenClassification with its tokenizer and ``reward_model.json`` into `folder`.
+
+    Further keys go into the spec, such as ``temperature``.
 
     The weights are drawn wider than usual, so that scores differ clearly between steps. A head of 32 is the smallest
     that vLLM's CPU attention takes.
@@ -55,6 +59,7 @@ def build_tiny_reward_model(folder: Path, *, num_labels: int = 1, seed: int = 0,
         positive_label=num_labels - 1,
         max_length=max_length,
         base_model="tiny-random",
+        **spec_values,
     )
     spec.save(folder)
     return folder
