@@ -80,7 +80,7 @@ class Problem:
         """
         if isinstance(self.prompt, str):
             return self.prompt
-        return "\n".join(_message_text(m) for m in self.prompt)
+        return "\n".join(message_text(m) for m in self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,12 @@ class StepScores:
     raw: tuple[float, ...] | None = None
 
 
-def _message_text(message: Message) -> str:
+def message_text(message: Message) -> str:
+    """The text of a chat message; of a content in parts, the text parts, one a line.
+
+    >>> message_text({"role": "user", "content": [{"type": "text", "text": "2+2?"}]})
+    '2+2?'
+    """
     content = message.get("content") or ""
     if isinstance(content, str):
         return content

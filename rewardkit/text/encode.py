@@ -8,11 +8,15 @@ with the ids of a shorter one and a server's prefix cache can be read.
 
 from __future__ import annotations
 
+import copy
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rewardkit.errors import ConfigError, DataError
+from rewardkit.types import message_text
 
 SEPARATORS = ("<extra_0>", "<|reserved_special_token_0|>", "<file_sep>", "<|fim_pad|>", "<unused0>", "[unused1]", "ки")
 """Tokens that a text never needs, in order of preference: the first that the tokenizer knows as one id is taken."""
@@ -84,21 +88,23 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> 
         ConfigError: the chat template drops or reorders messages.
     """
     if not getattr(tokenizer, "chat_template", None):
-        text = prompt if isinstance(prompt, str) else "\n".join(str(m["content"]) for m in prompt)
+        text = prompt if isinstance(prompt, str) else "\n".join(message_text(m) for m in prompt)
         start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
         return start + _plain_ids(tokenizer, text + "\n")
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
-    contents = [str(m["content"]) for m in messages]
+    contents = [message_text(m) for m in messages]
     marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
     marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
     rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
     ids: list[int] = []
     for mark, content in zip(marks, contents, strict=True):
         before, found, rest = rest.partition(mark)
-        if not found:
-            raise ConfigError("the chat template drops or reorders messages, so step positions cannot be trusted")
+        if not found or any(other in before for other in marks):
+            raise ConfigError(_BAD_TEMPLATE)
         ids += tokenizer.encode(before, add_special_tokens=False)
         ids += _plain_ids(tokenizer, content.strip())
+    if any(mark in rest for mark in marks):
+        raise ConfigError(_BAD_TEMPLATE)
     return ids + list(tokenizer.encode(rest, add_special_tokens=False))
 
 
@@ -121,5 +127,25 @@ def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]
     raise ConfigError("this tokenizer has no token known to be unused in text; name one with separator=TOKEN")
 
 
+_BAD_TEMPLATE = "the chat template drops, repeats or reorders messages, so step positions cannot be trusted"
+
+_plain: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_plain_lock = threading.Lock()
+
+
 def _plain_ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []
+    if not text:
+        return []
+    return list(_plain_copy(tokenizer).encode(text, add_special_tokens=False, split_special_tokens=True))
+
+
+def _plain_copy(tokenizer: Any) -> Any:
+    """A copy that only ever reads text as plain.
+
+    A fast tokenizer keeps ``split_special_tokens`` as state that the next call of any thread overwrites: with one
+    tokenizer for both uses, special tokens of a question get through now and then.
+    """
+    with _plain_lock:
+        if tokenizer not in _plain:
+            _plain[tokenizer] = copy.deepcopy(tokenizer)
+        return _plain[tokenizer]
