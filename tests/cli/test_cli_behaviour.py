@@ -92,6 +92,22 @@ def test_model_folder_without_its_spec_is_one_line(cli, tmp_path, command):
     assert "Traceback" not in done.stderr
 
 
+def test_malformed_line_is_kept_with_its_number_and_the_rest_goes_on(cli, tmp_path):
+    lines = [
+        '{"prompt": "1+1?", "steps": ["1 + 1 = 2"]}',
+        '{"prompt": "2+2?", ',
+        '{"prompt": "2+2?", "steps": ["2 + 2 = 5"]}',
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    done = cli("synth", "label-traces", "traces.source=mine.jsonl", "output=out", "--json")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)["counts"]
+    assert (counts["traces"], counts["bad_rows"]) == (2, 1)
+    bad = json.loads((tmp_path / "out" / "bad_rows.jsonl").read_text())
+    assert bad["where"].endswith("mine.jsonl line 2")
+    assert "not JSON" in bad["reason"]
+
+
 def test_a_fault_of_ours_is_exit_code_2_with_the_traceback(tmp_path):
     done = made_up_command(tmp_path, "broken")
     assert done.returncode == 2
