@@ -35,7 +35,7 @@ function verdict(label) {
 /** For each step the label of the shown source. Sources are never merged: their meanings differ. */
 function shownLabels(trace) {
   const labels = new Array(trace.s.length).fill(null);
-  for (const [step, p, source, evidence] of trace.l) if (source === state.source) labels[step] = { p, evidence };
+  for (const [step, p, source, evidence] of trace.l) if (source === state.source && step in labels) labels[step] = { p, evidence };
   return labels;
 }
 

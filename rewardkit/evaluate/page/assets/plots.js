@@ -182,9 +182,9 @@ function figureCard(figure) {
   const range = known ? `95% [${fixed(figure.low, 3)}, ${fixed(figure.high, 3)}]` : "no interval";
   return make("div", { cls: "figure" },
     make("div", { cls: "figure-name", text: figure.name }),
-    make("div", { cls: "figure-value", text: figure.value === null ? "not defined" : fixed(figure.value, 3) }),
+    make("div", { cls: `figure-value${figure.value === null ? " figure-none" : ""}`, text: figure.value === null ? "not defined" : fixed(figure.value, 3) }),
     interval(figure),
-    make("div", { cls: "figure-range", text: `${range} · n ${whole(figure.n)}` }),
+    make("div", { cls: "figure-range" }, make("span", { text: range }), make("span", { text: `n ${whole(figure.n)}` })),
     figure.note ? make("div", { cls: "figure-note", text: figure.note }) : null);
 }
 
