@@ -146,14 +146,15 @@ class RemoteRewardModel:
             got = len(data) if isinstance(data, list) else "no list of"
             raise ServerError(f"{self.url} gave {got} results for {len(traces)} responses")
         for trace, datum in zip(traces, data, strict=True):
-            scores = [float(s) for s in datum["step_scores"]]
-            if len(scores) != len(trace.steps):
-                raise ServerError(
-                    f"{self.url} gave {len(scores)} scores for the {len(trace.steps)} steps of {trace.id}"
-                )
-            label = self.spec.positive_label
-            raw = tuple(float(row[label]) for row in datum["logits"]) if "logits" in datum else None
-            yield StepScores(trace.id, tuple(scores), raw)
+            try:
+                scores = tuple(float(s) for s in datum["step_scores"])
+                raw = tuple(float(row[self.spec.positive_label]) for row in datum["logits"])
+            except (KeyError, IndexError, TypeError, ValueError):
+                raise ServerError(f"{self.url} gave no list of step scores and logits for {trace.id}") from None
+            if not len(scores) == len(raw) == len(trace.steps):
+                count = len(trace.steps)
+                raise ServerError(f"{self.url} gave {len(scores)} scores for the {count} steps of {trace.id}")
+            yield StepScores(trace.id, scores, raw)
 
 
 def _item(trace: Trace) -> Mapping[str, Any]:
