@@ -1,0 +1,91 @@
+"""The words that the arithmetic labeler knows: what ends a calculation, changes one, or leaves it in doubt."""
+
+from __future__ import annotations
+
+import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- in a calculation
+
+WORD_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "multiplied": "*", "divided": "/"}
+# A number does not go on behind these: what stands before and after them is not one calculation.
+PROSE = _words(
+    """and or so then but is are was were be has have had having if than more less fewer greater which that who where
+    when while since because as we he she they it i you this these those there total number sum gives get gets got
+    leaves leaving left remaining equals equal means makes making not remainder after before plus minus times"""
+)
+# Allowed between a relation and its right side.
+FILLERS = _words(
+    "about approximately roughly around nearly almost a an the total of only just exactly additional another"
+)
+# Behind these a dash that sticks to a number is its sign.
+BEFORE_SIGN = _words("is are be get gets to of equals equal about exactly")
+# Functions whose argument may follow without brackets: nothing near them is plain arithmetic.
+FUNCTIONS = _words("sin cos tan cot sec csc log ln lg exp mod modulo gcd lcm max min det deg arcsin arctan")
+# Letters that stick to a number and are no variable.
+GLUED_UNITS = _words(
+    """cm mm km kg mg ml mL kL lb lbs oz ft mph kmh kph sq cc min mins hr hrs sec secs st nd rd th
+    dollars cents hours minutes days weeks years miles feet inches meters pounds cups"""
+)
+
+# --- before a calculation
+
+# What follows these is changed by them: "half of 5 + 3".
+MODIFIERS = _words(
+    """half third quarter twice double triple thrice average mean median product difference ratio square cube root
+    negative base mod modulo reciprocal inverse percent percentage"""
+)
+# A number behind one of these is a name: "day 1".
+LABELS = _words(
+    "day week month year hour step part group team number round stage case room grade figure box row question page"
+)
+# "A is B" remains a statement of its own behind these.
+INTRODUCTIONS = _words(
+    "so then and that because since thus hence therefore now know means get gets calculate find see finally"
+)
+HYPOTHESES = _words("if suppose supposing assume assuming unless whether not guess try let instead")
+
+# --- behind "A is B"
+
+COMPARISONS = _words("more less fewer greater times bigger smaller larger older younger percent than of")
+
+# --- anywhere in a step
+
+# What is false here may be meant so, or count in another base.
+DOUBTS = re.compile(
+    r"\b(?:incorrect|wrong|contradict|impossible|mistake|error|false|invalid|inconsisten|modulo|mod\b|base\b|binary|octal|"
+    r"hexadecimal|remainder|congruen|clock|does not|doesn't|isn't|is not|cannot|can't|wouldn't|would not|do not|don't)"
+    r"|\\[pb]?mod\b|\\equiv|≡",
+    re.IGNORECASE,
+)
+ROUNDING = re.compile(
+    r"\b(?:about|approx|around|roughly|round|nearest|nearly|almost|estimat|whole|integer|left\b|leftover|over\b|full\b|"
+    r"complete|remain|floor|ceil|at least|at most|extra)|\\approx|≈|\\[lr](?:floor|ceil)",
+    re.IGNORECASE,
+)
+# With these, values that differ by a power of ten may be the same: $0.75 and 75 cents.
+LARGE_UNITS = re.compile(
+    r"\b(?:hundred|thousand|million|billion|trillion|cents?\b|pennies|percent|k\b)|%|¢", re.IGNORECASE
+)
+
+# --- units
+
+MULTIPLES = _words(
+    """dozen dozens hundred thousand million billion trillion pair pairs k score
+    halves thirds fourths fifths sixths tenths"""
+)
+_UNITS_BY_KIND = {
+    "money": "dollar dollars $ cent cents penny pennies nickel nickels dime dimes quarter quarters £ € ¥ ₹",
+    "time": """second seconds sec minute minutes min mins hour hours hr hrs day days week weeks month months
+        year years decade decades century centuries""",
+    "length": """inch inches foot feet ft yard yards mile miles mm cm km meter meters metre metres
+        centimeter centimeters millimeter millimeters kilometer kilometers""",
+    "mass": "mg gram grams kg kilogram kilograms ounce ounces oz pound pounds lb lbs ton tons",
+    "volume": """ml liter liters litre litres milliliter milliliters cup cups pint pints quart quarts gallon gallons
+        teaspoon teaspoons tablespoon tablespoons""",
+}
+UNIT_KINDS = {unit: kind for kind, units in _UNITS_BY_KIND.items() for unit in units.split()}

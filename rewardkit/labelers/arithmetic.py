@@ -1,0 +1,69 @@
+"""The `arithmetic` labeler: finds every calculation that a step asserts and checks it in exact rational arithmetic.
+
+It is made for precision: where the text leaves room for another reading, it abstains. Of the first errors in
+ProcessBench's GSM8K part it sees few, since most are errors of modelling (see `benchmarks/arithmetic_labeler.py`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from rewardkit.labelers._claims import find_claims
+from rewardkit.labelers._verdicts import Checker
+from rewardkit.types import Meaning, StepLabel, Trace
+
+__all__ = ["ArithmeticLabeler", "check_text"]
+
+# Most steps of prose hold no relation at all, and need not be read.
+_RELATION = re.compile(r"[=<>≈≃≠≤≥⩽⩾＝]|\\(?:approx|simeq|leq?|geq?|neq?|lt|gt)")
+_RELATION_WORD = re.compile(r"equal|\b(?:is|are|gives)\b")
+_OPERATION = re.compile(r"[-−–+*/×÷%]|\\(?:times|cdot|div)|plus|minus|times|multiplied|divided")
+
+
+class ArithmeticLabeler:
+    """Labels each step by the calculations in it: 0.0 if one is false, 1.0 if all that were checked are true.
+
+    A step without a calculation that can be checked beyond doubt gets None. The evidence is the first false
+    calculation ("48/2 is 24, not 16"), else the first true one ("48/2 = 24"), else why nothing was checked.
+
+    >>> from rewardkit.types import Problem, Trace
+    >>> trace = Trace.create(Problem.create("?"), ["So she sold 48/2 = 16 clips.", "That is 48 + 24 = 72.", "x = 3"])
+    >>> [(label.p_correct, label.evidence) for label in ArithmeticLabeler().label(trace)]
+    [(0.0, '48/2 is 24, not 16'), (1.0, '48 + 24 = 72'), (None, 'no calculation found')]
+    """
+
+    name = "arithmetic"
+    meaning: Meaning = "local"
+
+    def label(self, trace: Trace) -> list[StepLabel]:
+        """One label for every step, in order. Never raises, on any text."""
+        labels = []
+        for index, step in enumerate(trace.steps):
+            p_correct, evidence = check_text(step.text)
+            labels.append(StepLabel(trace.id, index, p_correct, self.name, self.meaning, evidence))
+        return labels
+
+
+def check_text(text: str) -> tuple[float | None, str]:
+    """Check the calculations of one text: 0.0, 1.0 or None, and the evidence in one line.
+
+    >>> check_text("48 clips / 2 = 24 clips, and 20% of 50 = 10.")
+    (1.0, '48 clips / 2 = 24')
+    >>> check_text("5/0 = 7")
+    (None, 'division by zero')
+    """
+    if not _RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
+        return None, "no calculation found"
+    first_true = reason = ""
+    checker = Checker(text)
+    for claim in find_claims(text):
+        check = checker.check(claim)
+        if check.holds is False:
+            return 0.0, check.evidence
+        if check.holds:
+            first_true = first_true or check.evidence
+        else:
+            reason = reason or check.evidence
+    if first_true:
+        return 1.0, first_true
+    return None, reason or "no calculation found"
