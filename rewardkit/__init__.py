@@ -12,7 +12,9 @@ from rewardkit.errors import ConfigError, DataError, RewardKitError, ServerError
 from rewardkit.types import Meaning, Message, Problem, Step, StepLabel, StepScores, Trace, content_id
 
 if TYPE_CHECKING:
+    from rewardkit.labelers import load_labeler
     from rewardkit.models import load_reward_model
+    from rewardkit.text.split import split_steps
 
 __version__ = "0.1.0"
 
@@ -31,10 +33,16 @@ __all__ = [
     "VerifierError",
     "__version__",
     "content_id",
+    "load_labeler",
     "load_reward_model",
+    "split_steps",
 ]
 
-_LAZY = {"load_reward_model": "rewardkit.models"}
+_LAZY = {
+    "load_labeler": "rewardkit.labelers",
+    "load_reward_model": "rewardkit.models",
+    "split_steps": "rewardkit.text.split",
+}
 """From a name to the module that it is loaded from when first asked for."""
 
 
