@@ -139,8 +139,6 @@ class Server:
 class _PlainThread:
     """The transformers backend: uvicorn in a thread of this process."""
 
-    exit_code: int | None = None
-
     def __init__(self, folder: Path, config: ServeConfig) -> None:
         import uvicorn
 
@@ -163,9 +161,14 @@ class _PlainThread:
         self._thread = threading.Thread(target=self._server.run, name="rewardkit-serve", daemon=True)
         self._thread.start()
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; uvicorn ends its thread where it cannot listen."""
+        return None if self._thread.is_alive() else 1
+
     def wait(self) -> int:
         self._thread.join()
-        return 0
+        return 1
 
     def stop(self) -> None:
         self._server.should_exit = True
