@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rewardkit import __version__
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.store.versions import versions
 
 if TYPE_CHECKING:
     from rewardkit.train.data import Examples
@@ -61,7 +63,7 @@ def write_card(run: TrainingRun, spec: RewardModelSpec, splits: dict[str, Exampl
     card = _CARD.format(
         name=str(run.folder),
         base_model=spec.base_model,
-        version=_versions()["rewardkit"],
+        version=__version__,
         meaning=spec.meaning,
         meaning_text=MEANINGS[spec.meaning],
         separator=spec.separator,
@@ -78,7 +80,7 @@ def write_card(run: TrainingRun, spec: RewardModelSpec, splits: dict[str, Exampl
         "kind": "reward-model",
         "config": run.config.model_dump(mode="json"),
         "data_hash": run.data_hash,
-        "versions": _versions(),
+        "versions": versions(),
         "counts": {
             name: {"traces": len(part.examples), "labelled_steps": len(part.targets()), "left_out": part.dropped}
             for name, part in splits.items()
@@ -89,8 +91,3 @@ def write_card(run: TrainingRun, spec: RewardModelSpec, splits: dict[str, Exampl
     }
     (run.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("rewardkit", "torch", "transformers", "peft", "accelerate")}

@@ -215,10 +215,19 @@ def _build_model(config: PRMConfig, base: str) -> Any:
         model = get_peft_model(model, peft_config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules does not fit '{config.model}': {error}") from None
+    _train_in_float32(model)
+    return model
+
+
+def _train_in_float32(model: Any) -> None:
+    """Hold what is trained in float32 over frozen weights of less precision; the head then casts what it is given.
+
+    PEFT's adapters cast by themselves, the head does not.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    return model
+    model.base_model.model.score.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
 
 
 def load_token_classifier(base: str, dtype: Any) -> Any:

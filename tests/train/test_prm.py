@@ -107,6 +107,12 @@ def test_the_model_learns(base: Path, data: Path, tmp_path: Path) -> None:
     assert np.mean(log[-5:]) < 0.6 * np.mean(log[:5])
 
 
+def test_frozen_weights_in_bfloat16_train_close_to_float32(base: Path, data: Path, tmp_path: Path) -> None:
+    train_prm(config(base, data, tmp_path / "whole"))
+    train_prm(config(base, data, tmp_path / "half", dtype="bfloat16"))
+    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "whole"), abs=0.05)
+
+
 def test_soft_labels_stay_soft(base: Path) -> None:
     from transformers import AutoTokenizer
 
