@@ -30,6 +30,7 @@ lint: $(STAMP)
 	$(BIN)/mypy --strict rewardkit
 
 $(STAMP):
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'Python 3.11 with venv is needed (apt-get install python3.11-venv)'; exit 1; }
 	$(PYTHON) -m venv .venv
 	@grep '^torch==' $(LOCK) > .venv/torch.txt
 	@echo "installing $$(grep -c == $(LOCK)) packages into .venv (some minutes)"

