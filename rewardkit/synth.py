@@ -26,8 +26,10 @@ from rewardkit.generate.replay import write_generations
 from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
 from rewardkit.store.dataset import from_record, read_manifest, to_record
 from rewardkit.store.files import write_text
+from rewardkit.store.rows import Source
 from rewardkit.store.state import RunState
 from rewardkit.store.versions import versions
+from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, Trace, content_id
 
@@ -188,6 +190,8 @@ class GenerateWork:
         self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
         self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]
         self.inputs = {source.source: loaded.digest}
+        if config.generator.source is not None:
+            self.inputs[config.generator.source] = Source(config.generator.source).digest()
         self.bad = loaded.bad
 
     def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
@@ -282,7 +286,8 @@ def _labelled(make: Callable[[], LabelledTrace], labelers: Sequence[Labeler]) ->
     doing = "trace"
     try:
         row = make()
-        labels = list(row.labels)
+        # Labels that the trace came with stay, but for those of a source that now labels it anew.
+        labels = [x for x in row.labels if x.source not in {labeler.name for labeler in labelers}]
         for labeler in labelers:
             doing = f"labeler {labeler.name}"
             labels += labeler.label(row.trace)
@@ -300,7 +305,6 @@ class BadItem(Exception):
 
 
 def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule: SplitRule) -> LabelledTrace:
-    from rewardkit.text.answers import extract_answer
 
     if value["finish_reason"] == "error":
         raise BadItem(value["error"] or "the generator gave no text")

@@ -42,15 +42,28 @@ class TransformersGenerator:
         if not requests:
             return []
         prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
-        ids, mask = _pad_left(prompts, self._pad)
-        torch.manual_seed(_batch_seed(requests))
+        shared = _shared_length(prompts)
+        ids, mask = _pad_after(prompts, shared, self._pad)
         with torch.inference_mode():
+            cache = self._read_once(ids[0][:shared], len(ids)) if shared else None
+            torch.manual_seed(_batch_seed(requests))
             output = self._model.generate(
                 input_ids=torch.tensor(ids, device=self._device),
                 attention_mask=torch.tensor(mask, device=self._device),
+                past_key_values=cache,
             )
         made = output[:, len(ids[0]) :].tolist()
         return [self._finish(request, tokens) for request, tokens in zip(requests, made, strict=True)]
+
+    def _read_once(self, prefix: list[int], times: int) -> Any:
+        """The cache of a prefix that all prompts share (the few-shot examples): most of the reading, done once."""
+        import torch
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        self._model(input_ids=torch.tensor([prefix], device=self._device), past_key_values=cache, logits_to_keep=1)
+        cache.batch_repeat_interleave(times)
+        return cache
 
     def _finish(self, request: GenerationRequest, tokens: list[int]) -> Generation:
         """Cut at the first stop id; what follows it is padding."""
@@ -108,15 +121,31 @@ def _sampling(config: GeneratorConfig, stops: frozenset[int], pad: int) -> Any:
     )
 
 
-def _pad_left(prompts: Sequence[Sequence[int]], pad: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Pad on the left; the mask comes from the lengths, since the padding id may also end every turn of a chat.
+def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; 0 where sharing them would not pay. One token of each always stays.
 
-    >>> _pad_left([[5, 6], [7]], 0)
+    >>> _shared_length([[7] * 40 + [1], [7] * 40 + [2, 3]]), _shared_length([[7, 1], [7, 2]])
+    (40, 0)
+    """
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    same = min(same, min(len(p) for p in prompts) - 1)
+    return same if len(prompts) > 1 and same >= 32 else 0
+
+
+def _pad_after(prompts: Sequence[Sequence[int]], shared: int, pad: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Pad between the shared tokens and the rest, which is on the left where nothing is shared.
+
+    The mask comes from the lengths, since the padding id may also end every turn of a chat.
+
+    >>> _pad_after([[5, 6], [7]], 0, 0)
     ([[5, 6], [0, 7]], [[1, 1], [0, 1]])
+    >>> _pad_after([[9, 5, 6], [9, 7]], 1, 0)
+    ([[9, 5, 6], [9, 0, 7]], [[1, 1, 1], [1, 0, 1]])
     """
     width = max(len(p) for p in prompts)
-    ids = [[pad] * (width - len(p)) + list(p) for p in prompts]
-    mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+    ids = [[*p[:shared], *[pad] * (width - len(p)), *p[shared:]] for p in prompts]
+    mask = [[*[1] * shared, *[0] * (width - len(p)), *[1] * (len(p) - shared)] for p in prompts]
     return ids, mask
 
 

@@ -12,7 +12,7 @@ _TEXT = """---
 
 # {name}
 
-Reasoning traces with labels on their steps, made by [RewardKit](https://pypi.org/project/rewardkit/) {version}.
+Reasoning traces with labels on their steps, made by RewardKit {version}.
 
 | | |
 |---|---|

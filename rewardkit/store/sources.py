@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from rewardkit.errors import DataError
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 from rewardkit.store.rows import BadRow, Row, Source, read_rows
+from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -156,7 +157,6 @@ class TraceReader:
         return self._split(problem_from_row(row), response, str(row.get("model", "unknown")), meta)
 
     def _split(self, problem: Problem, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
-        from rewardkit.text.answers import extract_answer
 
         text = _ANNOTATION.sub("", response) if self.strip_annotations else response
         steps = [span.text for span in split_steps(text, by=self.steps)]
@@ -165,7 +165,6 @@ class TraceReader:
         return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, meta=meta))
 
     def _stepwise(self, row: Row) -> LabelledTrace:
-        from rewardkit.text.answers import extract_answer
 
         steps = row["steps"]
         if not steps or not all(isinstance(step, str) for step in steps):
