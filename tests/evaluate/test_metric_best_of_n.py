@@ -92,6 +92,10 @@ def test_an_unparsed_answer_never_wins_a_vote():
     assert weighted_vote_accuracy([[9.0, 9.0, 0.0]], [[-1, -1, 0]], [[0, 0, 1]]) == 1.0
 
 
+def test_without_any_answer_a_vote_is_a_random_sample():
+    assert majority_accuracy([[-1, -1, -2]], [[0, 0, 1]]) == pytest.approx(1 / 3)
+
+
 def test_curves_are_means_over_all_subsets():
     random = np.random.default_rng(0)
     correct = (random.random((6, 4)) < 0.5).astype(float)

@@ -48,6 +48,16 @@ def test_reliability_bins_account_for_every_step(rows, equal_mass):
     assert all(b.interval[0] - 1e-9 <= b.accuracy <= b.interval[1] + 1e-9 for b in bins)
 
 
+def test_a_score_on_an_edge_belongs_to_the_bin_below():
+    bins = reliability_bins([0.0, 0.5, 0.51, 1.0], [1, 1, 1, 1])
+    assert [(round(b.low, 1), round(b.high, 1), b.count) for b in bins] == [
+        (0.0, 0.1, 1),
+        (0.4, 0.5, 1),
+        (0.5, 0.6, 1),
+        (0.9, 1.0, 1),
+    ]
+
+
 def test_equal_mass_bins_hold_equal_shares():
     scores = np.random.default_rng(0).beta(8, 2, 1000)
     counts = [b.count for b in reliability_bins(scores, scores > 0.5, equal_mass=True)]

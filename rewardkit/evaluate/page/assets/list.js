@@ -1,7 +1,7 @@
 // The list of traces. Rows have one height, and only those in sight exist, so that thousands cost nothing.
 
 const ROW = 66;
-const CELLS = 36;
+const CELLS = 24;
 const SIGNS = { right: "", wrong: "✗", abstains: "", none: "" };
 
 /** One cell a step: tinted by score, marked by label. Long traces show their first cells and how many more. */
