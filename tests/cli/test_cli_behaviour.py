@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import rewardkit
 from rewardkit import cli as command_line
+from rewardkit.models.spec import RewardModelSpec
 
 RESUME = """
 import signal
@@ -89,6 +91,18 @@ def test_model_folder_without_its_spec_is_one_line(cli, tmp_path, command):
     done = cli(command, *arguments)
     assert done.returncode == 1, done.stderr
     assert "reward_model.json" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_port_in_use_is_one_line(cli, tmp_path):
+    (tmp_path / "model").mkdir()
+    RewardModelSpec(kind="token", separator_id=5).save(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"architectures": ["LlamaForTokenClassification"]}))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("serve", "model", f"port={port}")
+    assert done.returncode == 1, done.stderr
+    assert str(port) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
