@@ -6,6 +6,7 @@ Nothing is evaluated. Units and currency are dropped, not compared: data sets ra
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
 
@@ -61,8 +62,11 @@ def tidy(answer: str) -> str:
     ('\\\\frac{1}{2}', '5.4 cents', '32,348')
     """
     text = answer.strip()
-    if len(text) > MAX_LENGTH:
-        return text
+    return text if len(text) > MAX_LENGTH else _tidy(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _tidy(text: str) -> str:
     for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
     before = None
@@ -176,10 +180,8 @@ _NUMBER = re.compile(
 
 def _value(text: str) -> Fraction | None:
     match = _NUMBER.fullmatch(text) if len(text) <= MAX_LENGTH else None
-    if match is None:
-        return None
-    value = _body_value(match)
-    if value is None:
+    value = _body_value(match) if match and not (match["sign"] and match["sign2"]) else None
+    if match is None or value is None:
         return None
     if "-" in (match["sign"] + match["sign2"]):
         value = -value
