@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,31 @@ def panel(title: str, rows: Sequence[tuple[str, str]], next_commands: Sequence[t
     for what, command in next_commands:
         print(f"\n  {what}:\n    {command}")
     print()
+
+
+class ProgressLine:
+    """Rewrites one line on standard error while a person watches; says nothing where nobody does.
+
+    Args:
+        what: is being counted, in the plural.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._watched = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._watched:
+            return
+        if self._first is None:
+            self._first = done
+        passed = time.monotonic() - self._began
+        made = done - self._first
+        left = f", {passed / made * (total - done):.0f} s left" if made else ""
+        end = "\n" if done == total else ""
+        print(f"\r\033[K{done:,} of {total:,} {self._what}{left}", end=end, file=sys.stderr, flush=True)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

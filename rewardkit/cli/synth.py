@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewardkit.cli._output import panel, print_json, set_resume
+from rewardkit.cli._output import ProgressLine, panel, print_json, set_resume
 
 if TYPE_CHECKING:
     from rewardkit.synth import SynthResult
@@ -35,7 +33,7 @@ def synth(
     given = overrides or []
     config = load_config(SynthConfig, "synth", recipe, given)
     set_resume("rewardkit", "synth", recipe, *given, *(["--export", str(export)] if export else []))
-    result = run_synth(config, _ProgressLine())
+    result = run_synth(config, ProgressLine("traces"))
     exported = export_generations(config.output, export) if export else None
     if json:
         print_json(
@@ -50,26 +48,6 @@ def synth(
         )
     else:
         _show(result, export, exported)
-
-
-class _ProgressLine:
-    """Rewrites one line on standard error while a person watches; says nothing where nobody does."""
-
-    def __init__(self) -> None:
-        self._watched = sys.stderr.isatty()
-        self._began = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if not self._watched:
-            return
-        if self._first is None:
-            self._first = done
-        passed = time.monotonic() - self._began
-        made = done - self._first
-        left = f", {passed / made * (total - done):.0f} s left" if made else ""
-        end = "\n" if done == total else ""
-        print(f"\r\033[K{done:,} of {total:,} traces{left}", end=end, file=sys.stderr, flush=True)
 
 
 def _show(result: SynthResult, export: Path | None, exported: int | None) -> None:
