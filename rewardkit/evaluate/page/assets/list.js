@@ -2,13 +2,13 @@
 
 const ROW = 66;
 const CELLS = 24;
-const SIGNS = { right: "", wrong: "✗", abstains: "", none: "" };
+const ROOMY = 12; // up to so many steps a cell has room for a sign; beyond, its outline alone marks a wrong step
 
 /** One cell a step: tinted by score, marked by label. Long traces show their first cells and how many more. */
 function strip(trace, labels) {
   const cells = trace.s.slice(0, CELLS).map((_, step) => {
     const kind = verdict(labels[step]);
-    const cell = make("i", { text: SIGNS[kind], "data-label": kind });
+    const cell = make("i", { text: kind === "wrong" && trace.s.length <= ROOMY ? "✗" : "", "data-label": kind });
     tint(cell, scoreOf(trace, step));
     return cell;
   });
