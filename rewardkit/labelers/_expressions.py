@@ -80,8 +80,8 @@ def read_operand(tokens: Sequence[Token], start: int, end: int, reading: int = 0
 
     >>> from rewardkit.labelers._tokens import tokenize
     >>> tokens = tokenize("3 1/2 hours * $12/hour")
-    >>> read_operand(tokens, 0, len(tokens)).value
-    42
+    >>> read_operand(tokens, 0, len(tokens)).value == 42
+    True
     """
     return _Parser(tokens, start, end, reading).operand()
 
@@ -259,7 +259,9 @@ class _Parser:
             return self._function()
         if kind == OPEN and self.tokens[self.at].text != "<<":
             return self._group()
-        raise Unreadable("a number is missing, or stands where it cannot be read")
+        if kind == -1:
+            raise Unreadable("a number is missing")
+        raise Unreadable(f"'{self.tokens[self.at].text[:20]}' cannot be read")
 
     def _number(self) -> Value:
         text = self.tokens[self.at].text

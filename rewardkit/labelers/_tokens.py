@@ -27,7 +27,8 @@ class Token(NamedTuple):
 _token = partial(tuple.__new__, Token)  # skips the argument handling of a NamedTuple: half of the time in here
 
 _TOKEN = re.compile(
-    r"""(?P<by>[xX](?=\s{0,3}(?:[0-9£€$]|\\\$)|\s{1,3}\())
+    r"""(?P<plain>(?<=[ ])[A-Za-z]{2,}+(?=[ .,]))
+      | (?P<by>[xX](?=\s{0,3}(?:[0-9£€$]|\\\$)|\s{1,3}\())
       | (?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)
       | (?P<fraction>[½⅓⅔¼¾⅕⅛])
       | (?P<word>[^\W\d_][\w'’]*(?:-[^\W\d_]+)*)
@@ -122,25 +123,24 @@ class _Lexer:
 
     def run(self) -> list[Token]:
         tokens = self.tokens
+        append = tokens.append
         for match in _TOKEN.finditer(self.text):
             kind = match.lastgroup
             start, end = match.span()
-            word = match.group()
-            if kind == "word":
-                if end - start > 1 and word.isalpha() and not (tokens and tokens[-1].end == start):
-                    tokens.append(_token((WORD, word.lower(), start, end)))
-                else:
-                    self._word(word, start, end)
+            if kind == "plain":  # two words of three, so they are made here
+                append(_token((WORD, match[0].lower(), start, end)))
+            elif kind == "word":
+                self._word(match[0], start, end)
             elif kind == "num":
-                self._number(word, start, end)
+                self._number(match[0], start, end)
             elif kind == "char":
-                self._character(word, start, end)
+                self._character(match[0], start, end)
             elif kind == "newline":
                 self._add(BREAK, "\n", start, end)
             elif kind == "command":
-                self._command(word, start, end)
+                self._command(match[0], start, end)
             else:
-                self._rare(str(kind), word, start, end)
+                self._rare(str(kind), match[0], start, end)
         if self.by:
             self._settle_by()
         return tokens

@@ -29,6 +29,7 @@ from rewardkit.labelers._words import (
     MULTIPLES,
     PROSE,
     ROUNDING,
+    SAME_UNITS,
     UNIT_KINDS,
 )
 
@@ -87,7 +88,7 @@ class Checker:
         tokens = claim.tokens
         if _is_definition(claim, left, right):
             return "what one thing comes to, not a calculation"
-        if _mixes_units(tokens[claim.left.start : claim.right.end]):
+        if _mixes_units([*tokens[claim.left.start : claim.left.end], *tokens[claim.right.start : right.last + 3]]):
             return "the units differ"
         words = {t.text for t in tokens[max(0, claim.left.start - MAX_SIDE) : claim.right.end] if t.kind == WORD}
         if words & HYPOTHESES or self.doubted or self._is_question(tokens[-1].end):
@@ -140,7 +141,7 @@ def _read(tokens: Sequence[Token], side: Side, *, whole: bool, reading: int = 0)
         return operand
     if not whole and rest[0].kind == WORD and rest[0].text in PROSE:
         return operand
-    raise Unreadable("part of it cannot be read")
+    raise Unreadable(f"'{rest[0].text[:20]}' cannot be read")
 
 
 def _is_plain(claim: Claim, left: Operand, right: Operand) -> bool:
@@ -194,8 +195,9 @@ def _may_be_rounding(left: Operand, right: Operand, about: bool) -> bool:
         return off * 20 <= size or off < 1
     if left.inexact or right.inexact:
         return off * 100 <= size
-    if not left.decimals and not right.decimals:
-        return False
+    for shown, worked in ((left, right), (right, left)):
+        if shown.numbers == 1 and not worked.decimals:  # nothing rounded went in
+            return bool(shown.decimals) and off < Fraction(1, 10**shown.decimals)
     if max(left.decimals, right.decimals) >= 6 and off * 10**5 <= size:
         return True  # a floating-point number was copied
     if left.parts | right.parts == HAS_SUM and left.decimals == right.decimals:
@@ -269,7 +271,7 @@ def _mixes_units(tokens: Sequence[Token]) -> bool:
             return True
         kind = UNIT_KINDS.get(token.text)
         if kind is not None:
-            seen.setdefault(kind, set()).add(token.text.rstrip("s"))
+            seen.setdefault(kind, set()).add(SAME_UNITS.get(token.text, token.text.rstrip("s")))
     return any(len(units) > 1 for units in seen.values())
 
 
@@ -297,7 +299,7 @@ def _shown(tokens: Sequence[Token], start: int, last: int, text: str) -> str:
     parts = []
     for i in range(start, last + 1):
         gap = text[tokens[i - 1].end : tokens[i].start] if i > start else ""
-        parts.append((gap if len(gap) < 12 and "<<" not in gap else " ") + text[tokens[i].start : tokens[i].end])
+        parts.append((gap if len(gap) < 12 and "<<" not in gap else "") + text[tokens[i].start : tokens[i].end])
     return "".join(parts)
 
 

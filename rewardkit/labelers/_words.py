@@ -58,7 +58,8 @@ COMPARISONS = _words("more less fewer greater times bigger smaller larger older 
 # What is false here may be meant so, or count in another base.
 DOUBTS = re.compile(
     r"\b(?:incorrect|wrong|contradict|impossible|mistake|error|false|invalid|inconsisten|modulo|mod\b|base\b|binary|octal|"
-    r"hexadecimal|remainder|congruen|clock|does not|doesn't|isn't|is not|cannot|can't|wouldn't|would not|do not|don't)"
+    r"hexadecimal|remainder|congruen|clock|cannot be|can't be)"
+    r"|(?:not|n't) (?:equal|hold|match|satisf|work|add up|possible|correct|right|true|valid|make sense|an integer)"
     r"|\\[pb]?mod\b|\\equiv|≡",
     re.IGNORECASE,
 )
@@ -89,3 +90,13 @@ _UNITS_BY_KIND = {
         teaspoon teaspoons tablespoon tablespoons""",
 }
 UNIT_KINDS = {unit: kind for kind, units in _UNITS_BY_KIND.items() for unit in units.split()}
+SAME_UNITS = {
+    "$": "dollar",
+    "min": "minute",
+    "mins": "minute",
+    "hr": "hour",
+    "hrs": "hour",
+    "feet": "foot",
+    "ft": "foot",
+}
+SAME_UNITS |= {"lb": "pound", "lbs": "pound", "oz": "ounce", "inches": "inch", "pennies": "penny", "sec": "second"}

@@ -29,7 +29,7 @@ class ArithmeticLabeler:
     >>> from rewardkit.types import Problem, Trace
     >>> trace = Trace.create(Problem.create("?"), ["So she sold 48/2 = 16 clips.", "That is 48 + 24 = 72.", "x = 3"])
     >>> [(label.p_correct, label.evidence) for label in ArithmeticLabeler().label(trace)]
-    [(0.0, '48/2 is 24, not 16'), (1.0, '48 + 24 = 72'), (None, 'no calculation found')]
+    [(0.0, '48/2 is 24, not 16'), (1.0, '48 + 24 = 72'), (None, "'x' cannot be read")]
     """
 
     name = "arithmetic"
