@@ -53,19 +53,22 @@ def main() -> None:
     """Entry point of the console script: run a command and turn what goes wrong into a line and an exit code."""
     try:
         code = build_app()(standalone_mode=False)
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        resume = resume_command()
-        if resume:
-            print(f"go on with: {resume}", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         code = 130
     except RewardKitError as error:
         code = fail(str(error))
     except Exception as error:
         code = _usage_or_fault(error)
+    if code == 130:  # Typer may have caught the interrupt itself
+        _tell_interrupted()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_interrupted() -> None:
+    print("\ninterrupted", file=sys.stderr)
+    resume = resume_command()
+    if resume:
+        print(f"go on with: {resume}", file=sys.stderr)
 
 
 def _usage_or_fault(error: Exception) -> int:
