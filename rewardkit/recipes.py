@@ -15,7 +15,6 @@ CONFIGS = {
     "synth": "rewardkit.synth:SynthConfig",
     "train": "rewardkit.train.prm:PRMConfig",
     "eval": "rewardkit.evaluate.run:EvalConfig",
-    "serve": "rewardkit.server.config:ServeConfig",
 }
 """From a command to the ``module:Class`` of its configuration."""
 

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
+from rewardkit import registry
 from rewardkit.cli import _COMMANDS
-from rewardkit.config import shipped
+from rewardkit.config import Config, shipped
 from rewardkit.errors import ConfigError
 from rewardkit.recipes import CONFIGS, Recipe, copy, find, list_recipes, load
 
@@ -39,6 +40,11 @@ def test_every_yaml_file_is_listed():
     files = {p for p in shipped("recipes").rglob("*") if p.suffix in (".yaml", ".yml")}
     assert {r.path for r in RECIPES} == {p for p in files if p.parent.name != "accelerate"}
     assert {r.command for r in RECIPES} <= set(CONFIGS) <= set(_COMMANDS)
+
+
+@pytest.mark.parametrize("command", CONFIGS)
+def test_configuration_of_each_command_is_there(command):
+    assert issubclass(registry.load(command, CONFIGS, "command"), Config)
 
 
 def test_recipe_that_does_not_fit_is_an_error(tmp_path):
