@@ -7,12 +7,13 @@ The output folder is a dataset with scores (`rewardkit show` reads it) plus ``ev
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -26,6 +27,8 @@ from rewardkit.models.spec import Reducer
 from rewardkit.store import LabelledTrace, iter_dataset, load_traces, write_dataset
 from rewardkit.store.versions import versions
 from rewardkit.train.data import held_out
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with (traces scored, traces in all)."""
@@ -44,7 +47,8 @@ class EvalConfig(Config):
         held_out: the share that training held out; it must be the one of `rewardkit train`.
         processbench: traces with human first-error labels: ``sample:NAME``, a path or a Hub id; None leaves it out.
         best_of_n: problems with several solutions each, marked right or wrong; None leaves it out.
-        max_held_out, max_processbench, max_problems: at most so many traces, traces and problems; None means all.
+        max_held_out, max_processbench, max_problems: at most so many traces, traces and problems, drawn at random; None
+            means all.
         threshold: below it a step counts as wrong; None chooses it on one half of the held-out problems.
         reducer: how step scores become one; None takes the model's own.
         device, dtype, batch_tokens: of a model folder.
@@ -134,14 +138,24 @@ def _load_sets(config: EvalConfig) -> dict[str, list[LabelledTrace]]:
         ]
         if not rows:
             raise DataError(f"{', '.join(config.data)}: no held-out trace with a label of {', '.join(config.sources)}")
-        sets["held-out"] = rows[: config.max_held_out]
+        sets["held-out"] = _draw(rows, config.max_held_out, config.seed)
     if config.processbench:
-        sets["processbench"] = list(load_traces(config.processbench, config.max_processbench).rows)
+        sets["processbench"] = _draw(load_traces(config.processbench).rows, config.max_processbench, config.seed)
     if config.best_of_n:
-        sets["best-of-n"] = list(load_traces(config.best_of_n, config.max_problems).rows)
+        rows = list(load_traces(config.best_of_n).rows)
+        problems = _draw(sorted({row.trace.problem.id for row in rows}), config.max_problems, config.seed)
+        sets["best-of-n"] = [row for row in rows if row.trace.problem.id in set(problems)]
     if not sets:
         raise ConfigError("nothing to evaluate on: give data=, processbench= or best_of_n=")
     return sets
+
+
+def _draw(items: Sequence[T], most: int | None, seed: int) -> list[T]:
+    """At most so many, drawn at random and in their order: files are often sorted (ProcessBench's by its label)."""
+    if most is None or len(items) <= most:
+        return list(items)
+    chosen = sorted(random.Random(seed).sample(range(len(items)), most))
+    return [items[i] for i in chosen]
 
 
 def _folder_options(config: EvalConfig) -> dict[str, object]:

@@ -62,12 +62,15 @@ class TokenRewardModel:
         import torch
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+        from rewardkit.models.embedded import quiet_transformers
+
         spec = RewardModelSpec.load(folder)
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         kind = dtype or ("float32" if place == "cpu" else "auto")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder))
-            model = AutoModelForTokenClassification.from_pretrained(str(folder), dtype=kind)
+            with quiet_transformers():
+                tokenizer = AutoTokenizer.from_pretrained(str(folder))
+                model = AutoModelForTokenClassification.from_pretrained(str(folder), dtype=kind)
         except (OSError, ValueError, AttributeError) as error:
             raise ConfigError(f"{folder} cannot be loaded as a token classifier: {error}") from error
         return cls(model.to(place), tokenizer, spec, batch_tokens=batch_tokens)

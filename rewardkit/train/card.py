@@ -90,4 +90,3 @@ def write_card(run: TrainingRun, spec: RewardModelSpec, splits: dict[str, Exampl
         "resumed": result.resumed,
     }
     (run.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-

@@ -242,11 +242,14 @@ def load_token_classifier(base: str, dtype: Any) -> Any:
     """
     from transformers import AutoConfig, AutoModelForTokenClassification
 
+    from rewardkit.models.embedded import quiet_transformers
+
     try:
         settings = AutoConfig.from_pretrained(base, num_labels=1, id2label={0: "correct"}, label2id={"correct": 0})
         # Not an argument above: from_pretrained drops what the config class does not know.
         settings.classifier_dropout = 0.0
-        return AutoModelForTokenClassification.from_pretrained(base, config=settings, dtype=dtype)
+        with quiet_transformers():
+            return AutoModelForTokenClassification.from_pretrained(base, config=settings, dtype=dtype)
     except (OSError, ValueError) as error:
         raise ConfigError(f"model '{base}' cannot be loaded: {' '.join(str(error).split())[:300]}") from None
 

@@ -50,14 +50,16 @@ class TrainingRun:
         self, trainer: Any, tokenizer: Any, spec: RewardModelSpec, splits: dict[str, Examples], result: TrainResult
     ) -> None:
         """Write the model (adapters merged), its spec, the training log and the card; the spec comes last."""
+        from rewardkit.models.embedded import quiet_transformers
         from rewardkit.train.card import write_card
 
-        if self.config.lora is None:
-            trainer.model.float().save_pretrained(self.folder)
-        else:
-            trainer.model.save_pretrained(self.folder / "adapter")
-            merge_adapter(self.folder / "adapter", self.config.model).save_pretrained(self.folder)
-        tokenizer.save_pretrained(self.folder)
+        with quiet_transformers():
+            if self.config.lora is None:
+                trainer.model.float().save_pretrained(self.folder)
+            else:
+                trainer.model.save_pretrained(self.folder / "adapter")
+                merge_adapter(self.folder / "adapter", self.config.model).save_pretrained(self.folder)
+            tokenizer.save_pretrained(self.folder)
         log = {"log": trainer.state.log_history, "metrics": result.metrics}
         write_text(self.folder / "training.json", json.dumps(log, indent=1) + "\n")
         write_card(self, spec, splits, result)
@@ -122,6 +124,7 @@ def training_arguments(config: PRMConfig) -> Any:
     """The Trainer's arguments; bf16 autocast stays off, since the frozen weights already have their dtype."""
     import sys
 
+    import torch
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -146,6 +149,7 @@ def training_arguments(config: PRMConfig) -> Any:
         label_names=["labels"],
         report_to=[],
         use_cpu=config.device == "cpu",
+        dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         bf16=False,
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,

@@ -1,0 +1,1 @@
+"""Training: one file a kind of reward model, and the losses."""
