@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _PROMPT_KEYS = ("prompt", "problem", "question")
+_ANSWER_KEYS = ("answer", "reference", "ground_truth")
 _RESPONSE_KEYS = ("response", "completion", "solution")
 
 
@@ -111,7 +112,7 @@ def problem_from_row(row: Row) -> Problem:
         raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
     if not isinstance(prompt, str) and not _is_chat(prompt):
         raise DataError("the question is neither text nor a list of chat messages")
-    answer = row.get("answer", row.get("reference"))
+    answer = next((row[key] for key in _ANSWER_KEYS if row.get(key) is not None), None)
     return Problem.create(prompt, None if answer is None else _final_answer(str(answer)))
 
 
@@ -145,9 +146,8 @@ class TraceReader:
         return [self._plain(row)]
 
     def _gsm8k(self, row: Row, model: str, solution: Mapping[str, Any]) -> LabelledTrace:
-        question = {"question": row.get("question"), "answer": row.get("ground_truth")}
         meta = {"is_correct": bool(solution["is_correct"])} if "is_correct" in solution else {}
-        return self._split(problem_from_row(question), str(solution["solution"]), model, meta)
+        return self._split(problem_from_row(row), str(solution["solution"]), model, meta)
 
     def _plain(self, row: Row) -> LabelledTrace:
         response = next((row[key] for key in _RESPONSE_KEYS if isinstance(row.get(key), str)), None)
