@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, help="ProcessBench parts; default: the shipped GSM8K half")
     options = parser.parse_args()
     parts = {path.stem: read(path) for path in options.files}
-    checks = {"ours": ours, "crude": crude}
+    checks: dict[str, Check] = {"ours": ours, "crude": crude}
     lines = []
     for name, rows in (parts or {"GSM8K half": read(sample_path("processbench-gsm8k"))}).items():
         print(f"\n{name}: {len(rows)} traces, {sum(len(row['steps']) for row in rows)} steps")
@@ -125,9 +125,8 @@ def count(check: Check, rows: list[dict[str, Any]]) -> dict[str, int]:
 def report(name: str, side: str, n: dict[str, int], speed: float) -> list[str]:
     covered, alarms = n["covered"] / n["right"], n["alarms"] / max(1, n["covered"])
     found = n["found"] / max(1, n["errors"])
-    print(
-        f"{side:6} {covered:8.1%} {n['alarms']:5} = {alarms:5.1%} {n['found']:10}/{n['errors']} = {found:4.1%} {speed:9.0f}"
-    )
+    errors = f"{n['found']:10}/{n['errors']} = {found:4.1%}"
+    print(f"{side:6} {covered:8.1%} {n['alarms']:5} = {alarms:5.1%} {errors} {speed:9.0f}")
     if side == "crude":
         return []
     target = f" (target <= {TARGETS[name]}%)" if name in TARGETS else ""

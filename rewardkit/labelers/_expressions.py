@@ -6,20 +6,14 @@ overflow. Where the notation has two readings ("6/2(3)", "50 + 20%"), the parser
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from rewardkit.labelers._tokens import CLOSE, CURRENCY, FUNC, NUM, OP, OPEN, POSTFIX, WORD, Token
+from rewardkit.labelers._values import Unreadable, Value, bounded, divided, factorial, literal, raised, root
 from rewardkit.labelers._words import PROSE
 
-Value = int | Fraction
-
-MAX_BITS = 2048
-MAX_DIGITS = 60
-MAX_DEPTH = 24
-MAX_FACTORIAL = 100
+MAX_DEPTH = 24  # of brackets
 
 # Readings: each bit changes how one ambiguous notation is read.
 PERCENT_AS_UNIT = 1  # 5/20 * 100 = 25%: the sign is a unit, not a hundredth
@@ -34,10 +28,6 @@ OF_IS_REMARK = 128  # "= 15% of $300"
 # What an expression is made of.
 HAS_SUM, HAS_PRODUCT, HAS_DIVISION, HAS_FRACTION, HAS_PERCENT, HAS_POWER = 1, 2, 4, 8, 16, 32
 CALCULATION = HAS_SUM | HAS_PRODUCT | HAS_DIVISION | HAS_POWER
-
-
-class Unreadable(Exception):
-    """The tokens are no expression of this grammar, or its value is out of bounds; the message says why."""
 
 
 @dataclass(slots=True)
@@ -147,8 +137,8 @@ class _Parser:
             before = self.at
             term = self._product()
             if self._lone_percent(before) and self._open(PERCENT_OF_LEFT):
-                term = _bounded(value * term)
-            value = _bounded(value - term if minus else value + term)
+                term = bounded(value * term)
+            value = bounded(value - term if minus else value + term)
         return value
 
     def _lone_percent(self, before: int) -> bool:
@@ -156,7 +146,7 @@ class _Parser:
 
     def _product(self) -> Value:
         value, rest = self._juxtaposed()
-        value = value if rest is None else _bounded(value * rest)
+        value = value if rest is None else bounded(value * rest)
         while self.at < self.end and self.tokens[self.at].kind == OP and self.tokens[self.at].text in ("*", "/", "of"):
             at = self.at
             if self.tokens[at].text == "of" and self._open(OF_IS_REMARK):
@@ -166,12 +156,12 @@ class _Parser:
             factor, rest = self._juxtaposed()
             if self.tokens[at].text != "/":
                 self.parts |= HAS_PRODUCT
-                value = _bounded(value * factor)
+                value = bounded(value * factor)
             else:
-                value = _divided(value, self._divisor(at, factor))
+                value = divided(value, self._divisor(at, factor))
                 if rest is not None and self._open(JUXTAPOSED_FIRST):
-                    value, rest = _divided(value, rest), None
-            value = value if rest is None else _bounded(value * rest)
+                    value, rest = divided(value, rest), None
+            value = value if rest is None else bounded(value * rest)
         return value
 
     def _divisor(self, slash: int, factor: Value) -> Value:
@@ -181,7 +171,7 @@ class _Parser:
         if fraction or not self._is(OP, "/") or not self._open(SECOND_SLASH_FIRST):
             return factor
         self.at += 1
-        return _divided(factor, self._power())
+        return divided(factor, self._power())
 
     def _is_fraction(self, slash: int) -> bool:
         """Whether the slash is written as in 1/2 rather than 1 / 2."""
@@ -200,7 +190,7 @@ class _Parser:
                 continue
             self.parts |= HAS_PRODUCT
             factor = self._power()
-            rest = factor if rest is None else _bounded(rest * factor)
+            rest = factor if rest is None else bounded(rest * factor)
         return value, rest
 
     def _signed(self) -> Value:
@@ -224,7 +214,7 @@ class _Parser:
         self.at += negative
         exponent = self._power()
         flip = minus and self._open(MINUS_FIRST)
-        value = _raised(-base if flip else base, -exponent if negative else exponent)
+        value = raised(-base if flip else base, -exponent if negative else exponent)
         self._units()
         return -value if flip else value
 
@@ -239,10 +229,10 @@ class _Parser:
                 self.percents += 1
                 if value == 100 or self.reading & PERCENT_AS_UNIT:
                     self.readings |= PERCENT_AS_UNIT
-                value = value if self.reading & PERCENT_AS_UNIT else _divided(value, 100)
+                value = value if self.reading & PERCENT_AS_UNIT else divided(value, 100)
             elif mark == "!":
                 self.parts |= HAS_POWER
-                value = _factorial(value)
+                value = factorial(value)
             else:
                 self.inexact = True
         if not self._is(OP, "^"):
@@ -265,7 +255,7 @@ class _Parser:
 
     def _number(self) -> Value:
         text = self.tokens[self.at].text
-        value = _literal(text)
+        value = literal(text)
         self.last = self.at
         self.at += 1
         self.numbers += 1
@@ -278,9 +268,9 @@ class _Parser:
         """The fraction of a mixed number, "2 1/2" or ``2\\frac{1}{2}``; 0 where there is none."""
         if self._kind() == NUM and self._kind(1) == OP and self._kind(2) == NUM and not self._tight(self.at):
             if self.tokens[self.at + 1].text == "/" and self._is_fraction(self.at + 1):
-                below = _literal(self.tokens[self.at + 2].text)
+                below = literal(self.tokens[self.at + 2].text)
                 self.last, self.at = self.at + 2, self.at + 3
-                return self._proper(_divided(_literal(self.tokens[self.at - 3].text), below))
+                return self._proper(divided(literal(self.tokens[self.at - 3].text), below))
         elif self._kind() == FUNC and self.tokens[self.at].text == "frac" and not self._open(PRODUCT_NOT_MIXED):
             return self._proper(self._function())
         return 0
@@ -317,12 +307,12 @@ class _Parser:
         self.at += 1
         if name == "sqrt":
             self.parts |= HAS_POWER
-            return _root(self._number() if self._kind() == NUM else self._braced())
+            return root(self._number() if self._kind() == NUM else self._braced())
         start = self.at
         above = self._braced()
         below = self._braced()
         self.parts |= HAS_FRACTION if self.at - start == 6 else HAS_DIVISION  # six tokens: {1}{2}
-        return _divided(above, below)
+        return divided(above, below)
 
     def _braced(self) -> Value:
         if self._kind() != OPEN or self.tokens[self.at].text == "[":
@@ -353,49 +343,3 @@ class _Parser:
 
     def _tight_unit(self) -> bool:
         return self._tight(self.at) or self._tight(self.at + 1)
-
-
-def _literal(text: str) -> Value:
-    if len(text) > MAX_DIGITS:
-        raise Unreadable("a number has too many digits")
-    return Fraction(text) if "." in text else int(text)
-
-
-def _bounded(value: Value) -> Value:
-    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
-        raise Unreadable("a number is too large")
-    return value
-
-
-def _divided(above: Value, below: Value) -> Value:
-    if below == 0:
-        raise Unreadable("division by zero")
-    if isinstance(above, int) and isinstance(below, int) and above % below == 0:
-        return above // below
-    return _bounded(Fraction(above) / below)
-
-
-def _raised(base: Value, exponent: Value) -> Value:
-    if exponent.denominator != 1:
-        raise Unreadable("a root that is not checked")
-    power = exponent.numerator
-    if max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(power) > MAX_BITS:
-        raise Unreadable("a power is too large")
-    if power < 0:
-        return _divided(1, base**-power)
-    return base**power
-
-
-def _factorial(value: Value) -> Value:
-    if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
-        raise Unreadable("a factorial is too large or of no whole number")
-    return math.factorial(value.numerator)
-
-
-def _root(value: Value) -> Value:
-    if value < 0:
-        raise Unreadable("a root of a negative number")
-    above, below = math.isqrt(value.numerator), math.isqrt(value.denominator)
-    if above * above != value.numerator or below * below != value.denominator:
-        raise Unreadable("a root that is no fraction")
-    return _divided(above, below)

@@ -13,11 +13,10 @@ from rewardkit.labelers._expressions import (
     HAS_PERCENT,
     HAS_SUM,
     Operand,
-    Unreadable,
-    Value,
     read_operand,
 )
 from rewardkit.labelers._tokens import OP, REL, WORD, Token
+from rewardkit.labelers._values import Unreadable, Value
 from rewardkit.labelers._words import (
     COMPARISONS,
     DOUBTS,
