@@ -183,6 +183,8 @@ def _is_rounded(exact: Value, shown: Value, operand: Operand) -> bool:
     unit = Fraction(1, 10**decimals)
     true, given = Fraction(exact), Fraction(shown)
     off = abs(true - given)
+    if operand.decimals >= 8 and off * 10**8 <= abs(true):
+        return True  # a floating-point number was copied
     return off <= unit / 2 or (off < unit and abs(given) < abs(true)) or (operand.inexact and off < 2 * unit)
 
 
@@ -197,8 +199,6 @@ def _may_be_rounding(left: Operand, right: Operand, about: bool) -> bool:
     for shown, worked in ((left, right), (right, left)):
         if shown.numbers == 1 and not worked.decimals:  # nothing rounded went in
             return bool(shown.decimals) and off < Fraction(1, 10**shown.decimals)
-    if max(left.decimals, right.decimals) >= 6 and off * 10**5 <= size:
-        return True  # a floating-point number was copied
     if left.parts | right.parts == HAS_SUM and left.decimals == right.decimals:
         return False  # 4.20 + 9.45 = 14.99 has nothing to round
     return off * 200 <= size
@@ -258,7 +258,7 @@ def _is_definition(claim: Claim, left: Operand, right: Operand) -> bool:
     if claim.left.prose or left.last + 1 < claim.left.end:
         return True
     if right.calculation:
-        return bool(left.parts)
+        return bool(left.parts or right.parts & HAS_PERCENT)
     return right.last + 1 < claim.right.end or not -1 < right.value < 1
 
 
@@ -296,9 +296,12 @@ def _evidence(claim: Claim, left: Operand, right: Operand, text: str, holds: boo
 def _shown(tokens: Sequence[Token], start: int, last: int, text: str) -> str:
     """The source of tokens ``start`` to ``last``, without what was left out between them, such as ``<<...>>``."""
     parts = []
-    for i in range(start, last + 1):
-        gap = text[tokens[i - 1].end : tokens[i].start] if i > start else ""
-        parts.append((gap if len(gap) < 12 and "<<" not in gap else "") + text[tokens[i].start : tokens[i].end])
+    at = tokens[start].start
+    for token in tokens[start : last + 1]:
+        if token.end > at or token.start == token.end == at:
+            gap = text[at : token.start]
+            parts.append(("" if len(gap) > 12 or "<<" in gap else gap) + text[max(at, token.start) : token.end])
+            at = token.end
     return "".join(parts)
 
 
