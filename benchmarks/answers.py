@@ -4,7 +4,7 @@
     python benchmarks/answers.py --gsm8k FILE.jsonl --math500 FILE.jsonl   the full files too
 
 Throughput: the same pairs (a solution's final answer, the reference) go to `AnswerChecker` and to math-verify's own
-``verify(parse(..), parse(..))`` in turn, several times; the pairs differ between repeats only in order.
+``verify(parse("$..$"), parse("$..$"))`` in turn, several times; the pairs differ between repeats only in order.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.samples import sample_path
+from rewardkit.text import normalize
 from rewardkit.text.answers import AnswerChecker, extract_answer
 
 Pair = tuple[str, str]
@@ -68,7 +69,7 @@ def boxed_agreement(checker: AnswerChecker, rows: list[dict[str, Any]]) -> str:
 def plain_math_verify(answer: str, reference: str) -> bool:
     from math_verify import parse, verify
 
-    return bool(verify(parse(reference), parse(answer)))
+    return bool(verify(parse(f"${reference}$"), parse(f"${answer}$")))
 
 
 def pairs_per_second(check: Callable[[str, str], object], pairs: list[Pair]) -> float:
@@ -79,11 +80,12 @@ def pairs_per_second(check: Callable[[str, str], object], pairs: list[Pair]) -> 
 
 
 def throughput(pairs: list[Pair], repeats: int) -> tuple[float, float]:
-    """Pairs a second of ours and of math-verify: medians over repeats in turn, our cache of formulas cold each time."""
+    """Pairs a second of ours and of math-verify: medians over repeats in turn, our caches cold each time."""
     ours, theirs = [], []
     plain_math_verify("1", "1")
     for repeat in range(repeats):
         random.Random(repeat).shuffle(pairs)
+        normalize._tidy.cache_clear()
         with AnswerChecker() as checker:
             checker.equal("x", "y^2")  # starts the process
             ours.append(pairs_per_second(checker.equal, pairs))

@@ -233,6 +233,7 @@ def _load(name: str) -> Callable[..., Any]:
 
 def _serve(target: str, setup: str, memory_mb: int) -> None:
     """The child: answer each line from stdin with a line on the original stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the child as it sees fit
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a checker prints must not mix with the replies
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -149,6 +149,15 @@ def test_a_stopped_child_does_not_hang_a_large_request(make_worker):
         worker.call("x" * 1_000_000)
 
 
+def test_ctrl_c_is_left_to_the_parent(make_worker):
+    worker = make_worker()
+    worker.call("a")
+    pid = worker.pid
+    os.kill(pid, signal.SIGINT)
+    assert worker.call("b") == ["b"]
+    assert worker.pid == pid
+
+
 def test_setup_runs_before_the_first_call(make_worker):
     worker = make_worker(setup="bad_checks:ready")
     with pytest.raises(WorkerCrash):  # 100 earlier calls, says setup, so even the fresh child gives up

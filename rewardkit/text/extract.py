@@ -70,8 +70,9 @@ def _hashes(text: str) -> str | None:
     """The last ``####`` line that holds a number, or the response's last line. Others are Markdown headings."""
     found = [match[1] for match in _HASHES.finditer(text)][-20:]
     for candidate in reversed(found):
-        if parse_number(candidate) is not None:
-            return _clean(candidate)
+        value = _after_equals(candidate)
+        if parse_number(value) is not None:
+            return _clean(value)
     return _clean(found[-1]) if found and text.rstrip().endswith(found[-1].rstrip()) else None
 
 
@@ -124,7 +125,13 @@ def _first_phrase(text: str) -> str:
     return text[: stop.start()] if stop else text
 
 
+_LEADING_NUMBER = re.compile(r"-?[$\u20ac\u00a3]?-?\d[\d,]{0,30}(?:\.\d{1,30})?%?(?=[ ][A-Za-z]{2})")
+
+
 def _after_equals(text: str) -> str:
-    """``5 * 3 = 15`` answers 15; ``y = 2x`` stays as it is."""
-    value = text.rpartition("=")[2]
-    return value if parse_number(value) is not None else text
+    """``5 * 3 = 15`` answers 15, whatever words follow; ``y = 2x`` stays as it is."""
+    value = text.rpartition("=")[2].strip()
+    if value == text or parse_number(value) is not None:
+        return value
+    number = _LEADING_NUMBER.match(value)
+    return number[0] if number else text

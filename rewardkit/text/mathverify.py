@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+_RELATION = re.compile(r"[=<>]|\\(?:[lg]t|[lg]e|neq?|in)(?![a-zA-Z])")
+
 
 class _NotDecided(BaseException):
     """Passes through math-verify's ``except Exception``, which would turn any failure into "not equal"."""
@@ -32,7 +34,7 @@ def prepare() -> None:
 def compare(first: str, second: str) -> bool | None:
     """Whether two LaTeX formulas are equal; None where either cannot be parsed or simplified.
 
-    math-verify is not symmetric, so the two are equal if they are either way round.
+    math-verify is not symmetric where one is an equation or an inequality, so these are tried both ways round.
     """
     from math_verify import verify
 
@@ -40,7 +42,10 @@ def compare(first: str, second: str) -> bool | None:
     if not a or not b:
         return None
     try:
-        return bool(verify(a, b, timeout_seconds=None) or verify(b, a, timeout_seconds=None))
+        equal = verify(a, b, timeout_seconds=None)
+        if not equal and (_RELATION.search(first) or _RELATION.search(second)):
+            equal = verify(b, a, timeout_seconds=None)
+        return bool(equal)
     except _NotDecided:
         return None
 

@@ -151,9 +151,9 @@ def test_text_is_never_evaluated(tmp_path):
     """sympy would evaluate what its number class or its expression parser is given; the child bars both."""
     mark = tmp_path / "evaluated"
     attack = f"__import__('os').mkdir('{mark}')"
-    for answer in (attack, f"\\text{{{attack}}}", f"\\mathrm{{{attack}}}", f"\\frac{{{attack}}}{{1}}"):
-        answers_equal(answer, "5x")
-        with LimitedWorker("rewardkit.text.mathverify:compare", setup="rewardkit.text.mathverify:prepare") as worker:
+    with LimitedWorker("rewardkit.text.mathverify:compare", setup="rewardkit.text.mathverify:prepare") as worker:
+        for answer in (attack, f"\\text{{{attack}}}", f"\\mathrm{{{attack}}}", f"\\frac{{{attack}}}{{1}}"):
+            answers_equal(answer, "5x")
             worker.call(answer, "5x")
     assert not mark.exists()
 
