@@ -33,16 +33,33 @@ class TransformersGenerator:
         self._pad = self._tokenizer.pad_token_id
         if self._pad is None:
             self._pad = min(self._stops) if self._stops else 0
+        self._may_share = _attends_to_all(self._model.config)
         self._model.generation_config = _sampling(config, self._stops, self._pad)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
-        """Sample one response a request."""
+        """Sample one response a request.
+
+        Raises:
+            ConfigError: the batch does not fit into the GPU's memory.
+        """
         import torch
 
         if not requests:
             return []
+        try:
+            made = self._sample(requests)
+        except torch.OutOfMemoryError:
+            raise ConfigError(
+                f"a batch of {len(requests)} does not fit into the GPU; choose a smaller generator.batch_size"
+            ) from None
+        return [self._finish(request, tokens) for request, tokens in zip(requests, made, strict=True)]
+
+    def _sample(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
+        """The new tokens of each request, padded behind their end."""
+        import torch
+
         prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
-        shared = _shared_length(prompts)
+        shared = _shared_length(prompts) if self._may_share else 0
         ids, mask = _pad_after(prompts, shared, self._pad)
         with torch.inference_mode():
             cache = self._read_once(ids[0][:shared], len(ids)) if shared else None
@@ -52,8 +69,8 @@ class TransformersGenerator:
                 attention_mask=torch.tensor(mask, device=self._device),
                 past_key_values=cache,
             )
-        made = output[:, len(ids[0]) :].tolist()
-        return [self._finish(request, tokens) for request, tokens in zip(requests, made, strict=True)]
+        made: list[list[int]] = output[:, len(ids[0]) :].tolist()
+        return made
 
     def _read_once(self, prefix: list[int], times: int) -> Any:
         """The cache of a prefix that all prompts share (the few-shot examples): most of the reading, done once."""
@@ -119,6 +136,15 @@ def _sampling(config: GeneratorConfig, stops: frozenset[int], pad: int) -> Any:
     return GenerationConfig(
         max_new_tokens=config.max_new_tokens, eos_token_id=sorted(stops) or None, pad_token_id=pad, **options
     )
+
+
+def _attends_to_all(config: Any) -> bool:
+    """Whether every layer sees all tokens: a sliding window would count the padding behind the shared tokens."""
+    text = config.get_text_config()
+    layers = getattr(text, "layer_types", None)
+    if layers:
+        return all(layer == "full_attention" for layer in layers)
+    return hasattr(text, "num_attention_heads") and not getattr(text, "sliding_window", None)
 
 
 def _shared_length(prompts: Sequence[Sequence[int]]) -> int:

@@ -120,3 +120,13 @@ def test_the_gpu_gives_the_texts_of_the_cpu_in_float32(model):
     batch = requests(SHORT, LONG, before=EXAMPLE)
     wanted = [answer.text for answer in generator(model).generate(batch)]
     assert [a.text for a in generator(model, device="cuda", dtype="float32").generate(batch)] == wanted
+
+
+def test_models_with_sliding_windows_do_not_share_a_prefix():
+    from transformers import Gemma3TextConfig, LlamaConfig, MistralConfig
+
+    from rewardkit.generate.transformers import _attends_to_all
+
+    assert _attends_to_all(LlamaConfig())
+    assert not _attends_to_all(MistralConfig(sliding_window=64))
+    assert not _attends_to_all(Gemma3TextConfig())
