@@ -5,6 +5,7 @@ A comment above a block says when it is run:
     <!-- test: quick -->      by every test run
     <!-- test: demo -->       by the slow tests, in the folder that `rewardkit quickstart` filled
     <!-- test: server -->     the same, while the demo's model is served
+    <!-- test: panel -->      not run: it shows what the demo prints, compared by its shape, since figures differ
     <!-- test: no, REASON --> never, for the reason given
 
 In a ``console`` block a line ``$ command`` is run by a shell, and the lines up to the next one are what it prints. A
@@ -65,6 +66,15 @@ def fits(expected: str, printed: str) -> bool:
     """Whether the printed text is the expected one, up to ``...``, white space at line ends and blank lines."""
     pattern = ".*".join(re.escape(part) for part in _tidy(expected).split("..."))
     return re.fullmatch(pattern, _tidy(printed), re.DOTALL) is not None
+
+
+def shape(text: str) -> str:
+    """A text without its numbers and the spaces that align them.
+
+    >>> shape("AUROC  0.913  [0.88, 0.94]  n = 1,200") == shape("AUROC  0.5 [0.1, 1.0]  n = 7")
+    True
+    """
+    return re.sub(r" +", " ", re.sub(r"\d[\d.,]*(?:e[+-]?\d+)?", "0", _tidy(text)))
 
 
 def run(block: Block, folder: Path, replace: dict[str, str] | None = None) -> None:

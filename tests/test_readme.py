@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blocks import Block, blocks, fits, run
+from blocks import Block, blocks, fits, run, shape
+
+from rewardkit.server.launch import Server
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = blocks(README)
+SMALL = (
+    "fresh_problems=2", "labelled_problems=150", "max_traces=64", "max_held_out=40", "max_processbench=20",
+    "max_problems=10",
+)  # fmt: skip
 
 
 def marked(mark: str) -> list[Block]:
@@ -25,13 +34,52 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, str]:
+    """A folder in which a small `rewardkit quickstart` has run with the real model, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [Path(sys.executable).with_name("rewardkit"), "quickstart", *SMALL]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def server(demo) -> Iterator[str]:
+    """The address of a server with the demo's model."""
+    with Server(demo[0] / "runs" / "quickstart" / "model", port=0) as running:
+        yield running.root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("block", marked("panel"), ids=where)
+def test_panel_has_the_lines_that_the_demo_prints(block, demo):
+    ((_, expected),) = block.commands()
+    assert shape(demo[1]) == shape(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("block", marked("demo"), ids=where)
+def test_block_that_needs_the_demo(block, demo):
+    run(block, demo[0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("block", marked("server"), ids=where)
+def test_block_that_needs_a_server(block, demo, server):
+    run(block, demo[0], {"http://127.0.0.1:8000": server})
+
+
 @pytest.mark.parametrize("block", marked("quick"), ids=where)
 def test_quick_block(block, folder):
     run(block, folder)
 
 
 def test_every_block_says_when_it_is_run():
-    known = ("quick", "demo", "server")
+    known = ("quick", "demo", "server", "panel")
     unmarked = [b.line for b in BLOCKS if b.mark not in known and not (b.mark or "").startswith("no, ")]
     assert unmarked == []
 
