@@ -9,7 +9,9 @@
     metrics.py        Prometheus
     app.py            host 1: a FastAPI app over transformers
     vllm_plugin.py    host 2: inside vLLM's API server; the one file that imports vLLM
+    config.py         what `rewardkit serve` can be told; profiles
     launch.py         starts, waits for and ends a server (`rewardkit serve`, tests, quickstart)
+    engine.py         vLLM's command line, environment and process
     reaper.py         runs the engine so that it never outlives who started it
 
 Left out so far: adapters beside the base model, generative and implicit models, images.

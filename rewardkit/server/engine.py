@@ -16,6 +16,7 @@ from typing import Any
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import KEY_VARIABLE, ServeConfig
+from rewardkit.server.reaper import parse_steps
 
 _DEFAULT_GROUPS = (
     "vllm.general_plugins",
@@ -52,7 +53,6 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         config: `config.port` must be a real port.
         spec: of the model; its longest input becomes the engine's, where the model's positions reach that far.
     """
-    drain = int(config.drain_seconds)
     flags: dict[str, Any] = {
         "model": str(folder),
         "runner": "pooling",
@@ -61,7 +61,8 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         "port": config.port,
         "dtype": config.dtype,
         "max-model-len": min(config.max_length or spec.max_length, _positions(folder)),
-        "shutdown-timeout": drain,
+        # vLLM lets every web page in by default, and a browser reaches 127.0.0.1.
+        "allowed-origins": "[]",
         **{key.replace("_", "-"): value for key, value in config.engine.items()},
     }
     command = [sys.executable, "-m", _entry_module()]
@@ -103,12 +104,12 @@ class EngineProcess:
     Args:
         command, environment: see above.
         log: the file that its output is appended to; None is this process's standard error.
-        grace: seconds between SIGTERM and SIGKILL.
+        steps: how it is told to end, see `rewardkit.server.reaper`.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path | None, grace: float) -> None:
-        reaper = [sys.executable, "-m", "rewardkit.server.reaper", str(grace), *command]
-        self._grace = grace
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path | None, steps: str) -> None:
+        reaper = [sys.executable, "-m", "rewardkit.server.reaper", steps, *command]
+        self._patience = sum(seconds for _, seconds in parse_steps(steps)) + 10
         with log.open("ab") if log else contextlib.nullcontext(2) as output:
             self._reaper = subprocess.Popen(
                 reaper,
@@ -129,11 +130,11 @@ class EngineProcess:
         return self._reaper.wait()
 
     def stop(self) -> None:
-        """End it: SIGTERM, the grace to answer what is in flight, then SIGKILL to all its processes."""
+        """Tell it to end, as the steps say; then SIGKILL to all its processes."""
         assert self._reaper.stdin is not None
         self._reaper.stdin.close()
         try:
-            self._reaper.wait(self._grace + 10)
+            self._reaper.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._reaper.kill()
             self._reaper.wait()

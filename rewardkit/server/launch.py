@@ -24,6 +24,9 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
 
+_TEARDOWN_SECONDS = 10
+"""What vLLM takes to end its processes when it is idle, with room to spare."""
+
 
 class Server:
     """A scoring server on this machine, as a context manager.
@@ -89,7 +92,7 @@ class Server:
             environment = vllm_environment(config, os.environ)
             if not self._keep_log:
                 self.log_path = _temporary_log()
-            self._running = EngineProcess(command, environment, self.log_path, grace=config.drain_seconds + 5)
+            self._running = EngineProcess(command, environment, self.log_path, _ending(config))
         try:
             self._await_ready()
         except BaseException:
@@ -197,6 +200,11 @@ def check_folder(folder: str | Path) -> RewardModelSpec:
             )
         raise ConfigError(f"{folder} has no config.json, so it is no Hugging Face checkpoint")
     return spec
+
+
+def _ending(config: ServeConfig) -> str:
+    """Our plugin's signal to answer what is in flight and end; what has not ended then is told by vLLM's own."""
+    return f"USR1:{config.drain_seconds},TERM:{_TEARDOWN_SECONDS}"
 
 
 def _temporary_log() -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Counter("rewardkit_requests", "HTTP requests by status.", ["status"])
+PENDING = Gauge("rewardkit_pending_responses", "Responses that wait or run.", multiprocess_mode="livesum")
 RESPONSES = Counter("rewardkit_responses", "Responses scored.")
 STEPS = Counter("rewardkit_steps", "Steps scored.")
 TOKENS = Counter("rewardkit_tokens", "Tokens of the scored inputs.")

@@ -1,10 +1,10 @@
-"""Runs a command that must not outlive who started it: ``python -m rewardkit.server.reaper GRACE COMMAND ...``.
+"""Runs a command that must not outlive who started it: ``python -m rewardkit.server.reaper STEPS COMMAND ...``.
 
 An inference engine is a family of processes. Killed the hard way, its parent leaves children behind that hold the
 memory. So `launch.Server` runs this small process between: the command gets a process group of its own, and the
 group ends when the command ends, when this process gets SIGTERM or SIGINT, or when its standard input closes, which
-also happens when the starter dies by SIGKILL. The command alone gets SIGTERM first and GRACE seconds to answer what is
-in flight; then the whole group is killed.
+also happens when the starter dies by SIGKILL. The command alone is told first, by the signals of STEPS
+(``USR1:15,TERM:5``: SIGUSR1, after 15 seconds SIGTERM, 5 seconds more); then the whole group is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Sequence
 
 
-def run(command: Sequence[str], grace: float) -> int:
+def run(command: Sequence[str], steps: Sequence[tuple[signal.Signals, float]]) -> int:
     """Run `command` as described above and give back its exit code (128 + n where signal n ended it)."""
     waked, waker = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -29,14 +29,25 @@ def run(command: Sequence[str], grace: float) -> int:
     threading.Thread(target=_await_child, args=(child.pid, ended, waker), daemon=True).start()
     try:
         _await_reason_to_stop(waked)
-        if not ended.is_set():
-            os.kill(child.pid, signal.SIGTERM)
-            ended.wait(grace)
+        for number, seconds in steps:
+            if not ended.is_set():
+                os.kill(child.pid, number)
+                ended.wait(seconds)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
     code = child.wait()
     return code if code >= 0 else 128 - code
+
+
+def parse_steps(text: str) -> list[tuple[signal.Signals, float]]:
+    """The signals and the seconds after each.
+
+    >>> [(number.name, seconds) for number, seconds in parse_steps("USR1:15,TERM:0.5")]
+    [('SIGUSR1', 15.0), ('SIGTERM', 0.5)]
+    """
+    parts = (step.partition(":") for step in text.split(","))
+    return [(signal.Signals[f"SIG{name}"], float(seconds)) for name, _, seconds in parts]
 
 
 def _await_reason_to_stop(waked: int) -> None:
@@ -55,4 +66,4 @@ def _await_child(pid: int, ended: threading.Event, waker: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[2:], float(sys.argv[1])))
+    sys.exit(run(sys.argv[2:], parse_steps(sys.argv[1])))

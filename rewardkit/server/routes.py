@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,8 @@ from rewardkit.server.errors import ApiError, http_exception, to_api_error
 from rewardkit.server.guard import Guard
 from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
 from rewardkit.server.service import RewardService
+
+_log = logging.getLogger("rewardkit.server")
 
 
 class OpenAIRoute(APIRoute):
@@ -31,7 +34,8 @@ class OpenAIRoute(APIRoute):
             except Exception as error:
                 expected = to_api_error(error)
                 if expected is None:
-                    raise
+                    _log.exception("a fault of ours in %s", request.url.path)
+                    expected = ApiError(500, "internal error; the server's log has more")
                 return expected.response()
 
         return handle
@@ -55,8 +59,8 @@ async def models(request: Request) -> JSONResponse:
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when a request would be answered now, else 503."""
-    if not await _service(request).scorer.ready():
-        raise ApiError(503, "the engine is not running")
+    if not await _service(request).ready():
+        raise ApiError(503, "the engine is not running, or the server is going down")
     return JSONResponse({"status": "ready"})
 
 

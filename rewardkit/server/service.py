@@ -56,6 +56,9 @@ class RewardService:
         self.limits = limits or Limits()
         self.created = int(time.time())
         self._pending = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         # A tokenizer holds state while it encodes, so one thread has it to itself; the event loop stays free.
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-tokenize")
 
@@ -85,7 +88,16 @@ class RewardService:
             except TimeoutError:
                 raise ApiError(504, f"not done within {self.limits.seconds:g} s; send fewer responses") from None
             finally:
-                self._pending -= len(request.input)
+                self._leave(len(request.input))
+
+    async def ready(self) -> bool:
+        """Whether a request would be answered now."""
+        return not self._draining and await self.scorer.ready()
+
+    async def drain(self) -> None:
+        """Take no more requests, and return when the last one that was taken is answered."""
+        self._draining = True
+        await self._idle.wait()
 
     async def _score(self, request: RewardsRequest) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -174,9 +186,19 @@ class RewardService:
             )
 
     def _enter(self, responses: int) -> None:
+        if self._draining:
+            raise ApiError(503, "the server is going down", retry_after=30)
         if self._pending + responses > self.limits.pending:
             raise ApiError(429, f"{self._pending} responses are waiting already; try again", retry_after=2)
         self._pending += responses
+        metrics.PENDING.inc(responses)
+        self._idle.clear()
+
+    def _leave(self, responses: int) -> None:
+        self._pending -= responses
+        metrics.PENDING.dec(responses)
+        if not self._pending:
+            self._idle.set()
 
 
 def _steps(item: RewardInput, split_by: SplitRule) -> list[dict[str, Any]]:

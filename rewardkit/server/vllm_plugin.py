@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.datastructures import State
 
+DRAIN_SIGNAL = signal.SIGUSR1
 CONCURRENT = 256
 """Inputs of one request that the engine holds at once, so that one caller cannot fill its queue."""
 
@@ -51,6 +53,22 @@ class RewardKitPlugin:
             ConfigError: the served folder is no token reward model.
         """
         state.rewardkit = RewardService(VllmScorer(engine_client, args))
+        self._drain_on_signal(state.rewardkit)
+
+    def _drain_on_signal(self, service: RewardService) -> None:
+        """On SIGUSR1, answer what is in flight, then end the server by SIGTERM.
+
+        vLLM's own SIGTERM takes the engine away first: what is in flight gets an error, or hangs.
+        """
+
+        async def drain() -> None:
+            await service.drain()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def start() -> None:
+            self._draining = asyncio.ensure_future(drain())
+
+        asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, start)
 
 
 def endpoint_plugin() -> RewardKitPlugin:
@@ -92,7 +110,7 @@ class VllmScorer:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._one(item)) for item in batch]
         except ExceptionGroup as failed:
-            raise _translate(failed.exceptions[0]) from failed
+            raise self._translate(failed.exceptions[0]) from failed
         return [task.result() for task in tasks]
 
     async def ready(self) -> bool:
@@ -118,14 +136,10 @@ class VllmScorer:
                 return StepLogits(values, output.num_cached_tokens or 0)
         raise ApiError(503, "the engine gave no answer", retry_after=5)
 
+    def _translate(self, error: Exception) -> Exception:
+        """vLLM's errors as ours; what is unknown stays as it is."""
+        from vllm.exceptions import VLLMClientError
 
-def _translate(error: Exception) -> Exception:
-    """vLLM's errors as ours; what is unknown stays as it is."""
-    from vllm.exceptions import VLLMClientError
-    from vllm.v1.engine.exceptions import EngineDeadError
-
-    if isinstance(error, EngineDeadError):
-        return ApiError(503, "the engine has stopped; the server is going down", retry_after=30)
-    if isinstance(error, VLLMClientError):
-        return ApiError(400, str(error))
-    return error
+        if self.engine.errored:
+            return ApiError(503, "the engine has stopped; the server is going down", retry_after=30)
+        return ApiError(400, str(error)) if isinstance(error, VLLMClientError) else error

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import vllm_command, vllm_environment
 from rewardkit.server.launch import Server
 
-SERVE = [sys.executable, "-c", "from rewardkit.cli.serve import serve; import typer; typer.run(serve)"]
+SERVE = [sys.executable, "-m", "rewardkit", "serve"]
 
 
 def read_object(process: subprocess.Popen[str]) -> dict:
@@ -164,6 +165,25 @@ def test_no_engine_outlives_a_command_that_is_killed(tiny_reward_model, tmp_path
     for child in alive:
         child.kill()
     assert not alive
+
+
+@pytest.mark.slow
+def test_the_engine_answers_what_is_in_flight_before_it_ends(tiny_reward_model, tmp_path):
+    options = ["profile=cpu", "port=0", "drain_seconds=120", "--json", "--log", str(tmp_path / "log")]
+    items = [{"prompt": f"{i} " + "word " * 60, "steps": ["step " * 10] * 3} for i in range(400)]
+    with (
+        subprocess.Popen([*SERVE, str(tiny_reward_model), *options], stdout=subprocess.PIPE, text=True) as process,
+        httpx.Client(trust_env=False, timeout=180) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        root = read_object(process)["url"].removesuffix("/v1")
+        answer = pool.submit(client.post, f"{root}/v1/rewards", json={"input": items})
+        while f"rewardkit_pending_responses {len(items)}.0" not in client.get(f"{root}/metrics").text:
+            assert not answer.done(), "answered before it could be interrupted"
+        process.send_signal(signal.SIGTERM)
+        response = answer.result()
+        assert process.wait(60) == 143
+    assert response.status_code == 200 and len(response.json()["data"]) == len(items)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def assert_gone(processes: list[psutil.Process]) -> None:
 
 
 def test_stop_ends_the_whole_family_even_where_it_ignores_sigterm(tmp_path, pids):
-    engine = EngineProcess(command(pids), dict(os.environ), tmp_path / "log", grace=0.1)
+    engine = EngineProcess(command(pids), dict(os.environ), tmp_path / "log", steps="TERM:0.1")
     processes = family(pids)
     engine.stop()
     assert_gone(processes)
@@ -48,7 +48,7 @@ def test_stop_ends_the_whole_family_even_where_it_ignores_sigterm(tmp_path, pids
 def test_a_starter_killed_the_hard_way_takes_the_family_along(tmp_path, pids):
     code = (
         "import os, sys; from pathlib import Path; from rewardkit.server.engine import EngineProcess\n"
-        "EngineProcess(sys.argv[2:], dict(os.environ), Path(sys.argv[1]), grace=0.1).wait()"
+        "EngineProcess(sys.argv[2:], dict(os.environ), Path(sys.argv[1]), steps='TERM:0.1').wait()"
     )
     starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log"), *command(pids)])
     processes = family(pids)
@@ -58,7 +58,7 @@ def test_a_starter_killed_the_hard_way_takes_the_family_along(tmp_path, pids):
 
 
 def test_sigterm_to_the_reaper_ends_the_family(pids):
-    reaper = [sys.executable, "-m", "rewardkit.server.reaper", "0.1", *command(pids)]
+    reaper = [sys.executable, "-m", "rewardkit.server.reaper", "TERM:0.1", *command(pids)]
     with subprocess.Popen(reaper, stdin=subprocess.PIPE) as process:
         processes = family(pids)
         process.send_signal(signal.SIGTERM)
@@ -68,17 +68,17 @@ def test_sigterm_to_the_reaper_ends_the_family(pids):
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("exit 0", 0), ("kill -9 $$", 137)])
 def test_the_exit_code_is_the_commands(tmp_path, script, code):
-    engine = EngineProcess(["sh", "-c", script], dict(os.environ), tmp_path / "log", grace=5)
+    engine = EngineProcess(["sh", "-c", script], dict(os.environ), tmp_path / "log", steps="TERM:5")
     assert engine.wait() == code
     engine.stop()
 
 
 def test_a_command_that_ends_well_on_sigterm_is_not_killed(tmp_path, pids):
-    script = f"trap 'echo bye; exit 0' TERM; echo $$ > '{pids}'; "
+    script = f"trap 'echo told' USR1; trap 'echo bye; exit 0' TERM; echo $$ > '{pids}'; "
     script += "while :; do sleep 0.05; done"
-    engine = EngineProcess(["sh", "-c", script], dict(os.environ), tmp_path / "log", grace=30)
+    engine = EngineProcess(["sh", "-c", script], dict(os.environ), tmp_path / "log", steps="USR1:0,TERM:30")
     processes = family(pids)
     engine.stop()
     assert_gone(processes)
-    assert (tmp_path / "log").read_text() == "bye\n"
+    assert (tmp_path / "log").read_text() == "told\nbye\n"
     assert engine.exit_code == 0
