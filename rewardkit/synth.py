@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field, model_validator
 
 from rewardkit.config import Config
+from rewardkit.errors import DataError
 from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
@@ -155,8 +156,13 @@ def export_generations(folder: str | Path, path: str | Path) -> int:
 
     Returns:
         How many generations were written.
+
+    Raises:
+        DataError: the run labelled existing traces, so it holds no generations.
     """
     with RunState.reopen(folder) as state:
+        if next(state.all_generations(), None) is None:
+            raise DataError(f"the run {folder} generated nothing, so there is nothing to export")
         return write_generations(path, (g for g in state.all_generations() if g["finish_reason"] != "error"))
 
 

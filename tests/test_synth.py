@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -214,3 +216,12 @@ def test_a_missing_source_leaves_no_folder_behind(tmp_path, recorded):
     with pytest.raises(DataError, match="there is no file"):
         run_synth(config(tmp_path / "run", recorded, f"problems.source={tmp_path / 'none.jsonl'}"))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_labeler_of_the_docs_works(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "synth.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Short" in block]
+    (tmp_path / "my.py").write_text(code)
+    values = ["traces.source=sample:gsm8k-solutions", "traces.limit=5", f"labelers=[{tmp_path / 'my.py'}:Short]"]
+    result = run_synth(load_config(SynthConfig, "synth", None, [*values, f"output={tmp_path / 'run'}"]))
+    assert sum(result.counts["labels"]["short"].values()) == result.counts["steps"]

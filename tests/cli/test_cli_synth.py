@@ -94,3 +94,9 @@ def test_export_writes_what_the_replay_generator_reads(cli, tmp_path):
     cli("synth", *both, "generator.kind=own.py:Once", "output=a", "--export", "g.jsonl.gz")
     result = cli("synth", *both, "generator.source=g.jsonl.gz", "output=b", "--json")
     assert json.loads(result.stdout)["counts"]["traces"] == 4
+
+
+def test_exporting_a_run_that_generated_nothing_is_an_error(cli):
+    result = cli("synth", "label-traces", "traces.limit=2", "output=out", "--export", "g.jsonl")
+    assert result.returncode == 1
+    assert "generated nothing" in result.stderr
