@@ -1,12 +1,12 @@
 """How many responses a second does vLLM's POST /v1/rewards score, beside the plain transformers host?
 
-    python benchmarks/serve_rewards.py --quick          32 responses, 2 repeats
+    python benchmarks/serve_rewards.py --quick          16 responses, 2 repeats
     python benchmarks/serve_rewards.py --model DIR      a model of your own; --dtype bfloat16 for its speed and noise
 
 The model is SmolLM2-135M with a random token head (a head's values do not change its speed); the responses are the
-shipped GSM8K solutions. Both servers run at once and are asked in turn, with the same requests: 4 clients, 16 responses
-a request. Every repeat uses other questions, so that vLLM's prefix cache, which this route does not read yet, would not
-matter. Latency is that of one response in one request, nothing else running.
+shipped GSM8K solutions. Both servers run at once and are asked in turn, with the same requests: 4 clients, one
+request each. Every repeat uses other questions, so a prefix cache would not matter (this route does not read it yet).
+Latency is that of one response in one request, nothing else running.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from rewardkit.models.embedded import resolve_model
+from rewardkit.models.embedded import quiet_transformers, resolve_model
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.launch import Server
 from rewardkit.text.encode import find_separator
@@ -40,8 +40,9 @@ def build_model(folder: Path) -> Path:
     base = resolve_model("smollm2-135m-instruct")
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(0)
-    model = AutoModelForTokenClassification.from_pretrained(base, num_labels=1, dtype="float32")
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model = AutoModelForTokenClassification.from_pretrained(base, num_labels=1, dtype="float32")
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     separator, separator_id = find_separator(tokenizer)
     RewardModelSpec(kind="token", separator=separator, separator_id=separator_id).save(folder)
@@ -81,8 +82,9 @@ class Client:
         return [score for datum in answer.json()["data"] for score in datum["step_scores"]]
 
     def throughput(self, items: Items) -> list[float]:
-        """Score the items with 4 clients, 16 in a request."""
-        parts = [items[i : i + 16] for i in range(0, len(items), 16)]
+        """Score the items with 4 clients, one request each."""
+        size = len(items) // 4
+        parts = [items[i : i + size] for i in range(0, len(items), size)]
         start = time.perf_counter()
         with ThreadPoolExecutor(4) as pool:
             scores = [score for part in pool.map(self.send, parts) for score in part]
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
-    count, repeats = (32, 2) if options.quick else (128, 5)
+    count, repeats = (16, 2) if options.quick else (96, 5)
     items = responses(count * repeats)
     started = time.perf_counter()
     with (
@@ -130,7 +132,7 @@ def main() -> None:
             pair = [client.throughput(part) for client in (vllm, transformers)]
             differences.append(max(abs(a - b) for a, b in zip(*pair, strict=True)))
             for client in (vllm, transformers):
-                client.latency(part[:4])
+                client.latency(part[:2])
             print(f"  repeat {repeat + 1}: {vllm.rates[-1]:.2f} vllm, {transformers.rates[-1]:.2f} transformers")
     report(vllm, transformers, max(differences), options.dtype)
 

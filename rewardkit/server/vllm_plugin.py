@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DRAIN_SIGNAL = signal.SIGUSR1
 CONCURRENT = 256
-"""Inputs of one request that the engine holds at once, so that one caller cannot fill its queue."""
+"""Inputs that the engine holds at once; the others wait here, where a request that is given up costs nothing."""
 
 
 class RewardKitPlugin:
@@ -127,14 +127,17 @@ class VllmScorer:
 
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
         params = PoolingParams(task="token_classify", use_activation=False)
+        output = None
         async with self._slots:
-            async for output in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
-                rows = output.outputs.data
-                if len(rows) != len(item):
-                    raise ApiError(500, f"the engine gave {len(rows)} rows for {len(item)} tokens")
-                values = rows.float().reshape(len(item), -1)[list(item.positions)].numpy()
-                return StepLogits(values, output.num_cached_tokens or 0)
-        raise ApiError(503, "the engine gave no answer", retry_after=5)
+            async for given in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
+                output = given
+        if output is None or not output.finished:
+            raise ApiError(503, "the engine gave no answer", retry_after=5)
+        rows = output.outputs.data
+        if len(rows) != len(item):
+            raise ApiError(500, f"the engine gave {len(rows)} rows for {len(item)} tokens")
+        values = rows.float().reshape(len(item), -1)[list(item.positions)].numpy()
+        return StepLogits(values, output.num_cached_tokens or 0)
 
     def _translate(self, error: Exception) -> Exception:
         """vLLM's errors as ours; what is unknown stays as it is."""
