@@ -16,19 +16,21 @@ from rewardkit.recipes import CONFIGS, Recipe, copy, find, list_recipes, load
 RECIPES = list(list_recipes())
 
 
-def documented(recipe: Recipe) -> list[list[str]]:
-    """The words after the recipe's name in each command that its head gives for running it."""
+def documented(recipe: Recipe) -> list[tuple[Recipe, list[str]]]:
+    """Each command in a recipe's head that runs a shipped recipe, its own or the next one: which, and the overrides."""
     head = itertools.takewhile(lambda line: line.startswith("#"), recipe.path.read_text(encoding="utf-8").splitlines())
-    found = [re.search(rf"rewardkit {recipe.command} (?:\w+ )?{recipe.path.stem}\b(.*)", line) for line in head]
-    return [re.findall(r"[\w.]+=\S+", match[1]) for match in found if match]
+    commands = [
+        re.search(rf"rewardkit ({'|'.join(CONFIGS)}) (?:prm )?([a-z][\w-]*)(?![\w=])(.*)", line) for line in head
+    ]
+    return [(find(f"{c[1]}/{c[2]}"), re.findall(r"[\w.]+=\S+", c[3])) for c in commands if c]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
 def test_each_command_in_a_recipes_head_fits(recipe):
     commands = documented(recipe)
-    assert commands, "the head holds the exact command"
-    for overrides in commands:
-        assert load(recipe, overrides).model_dump()
+    assert recipe in [named for named, _ in commands], "the head holds the exact command"
+    for named, overrides in commands:
+        assert load(named, overrides).model_dump()
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)

@@ -53,7 +53,7 @@ def synth(
 def _show(result: SynthResult, export: Path | None, exported: int | None) -> None:
     counts = result.counts
     rows = [
-        ("traces", f"{counts['traces']:,} of {counts['problems']:,} problems, {counts['steps']:,} steps"),
+        ("traces", f"{counts['traces']:,} to {counts['problems']:,} problems, {counts['steps']:,} steps"),
         *_label_rows(counts["labels"]),
     ]
     if counts["bad_rows"]:
@@ -65,7 +65,8 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     rows.append(("dataset", str(result.output)))
     if export:
         rows.append(("generations", f"{exported:,} in {export}"))
-    panel("labelled traces", rows, [("train a reward model on them", f"rewardkit train prm data={result.output}")])
+    then = ("train a reward model on them", f"rewardkit train prm prm-gsm8k data={result.output}")
+    panel("labelled traces", rows, [then])
 
 
 def _label_rows(labels: dict[str, dict[str, int]]) -> list[tuple[str, str]]:

@@ -31,8 +31,8 @@ def test_labelling_real_solutions_ends_with_a_panel(cli, tmp_path):
     result = cli("synth", "label-traces", "traces.limit=5", "output=out")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert "20 of 5 problems" in result.stdout
-    assert "rewardkit train prm data=out" in result.stdout
+    assert "20 to 5 problems" in result.stdout
+    assert "rewardkit train prm prm-gsm8k data=out" in result.stdout
     assert (tmp_path / "out" / "manifest.json").is_file()
 
 
