@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rewardkit.config import Config, find_recipe, read_yaml, validate
+from rewardkit.models.threads import use_best_threads
 from rewardkit.store.files import write_text
 
 Stage = Callable[["Quickstart"], dict[str, Any]]
@@ -40,12 +41,12 @@ class QuickstartConfig(Config):
 
     output: str = "runs/quickstart"
     model: str = "smollm2-135m-instruct"
-    fresh_problems: int = Field(16, ge=1)
+    fresh_problems: int = Field(8, ge=1)
     labelled_problems: int = Field(1500, ge=10)
-    max_traces: int = Field(1000, ge=8)
-    max_held_out: int = Field(200, ge=10)
-    max_processbench: int = Field(100, ge=10)
-    max_problems: int = Field(100, ge=2)
+    max_traces: int = Field(640, ge=8)
+    max_held_out: int = Field(150, ge=10)
+    max_processbench: int = Field(80, ge=10)
+    max_problems: int = Field(80, ge=2)
     backend: Literal["auto", "vllm", "transformers"] = "auto"
     seed: int = 0
 
@@ -88,6 +89,8 @@ def run_quickstart(config: QuickstartConfig) -> Quickstart:
             run.reused.append(name)
             continue
         known = {}
+        # Anew for each stage: what else runs on the machine may have changed.
+        use_best_threads()
         print(f"[{number}/{len(STAGES)}] {what}", file=sys.stderr, flush=True)
         started = time.monotonic()
         found = stage(run)
@@ -107,7 +110,7 @@ def _model(run: Quickstart) -> dict[str, Any]:
 def _sample(run: Quickstart) -> dict[str, Any]:
     changes = {
         "problems": {"limit": run.config.fresh_problems},
-        "generator": {"model": run.config.model, "samples": 1, "batch_size": 16},
+        "generator": {"model": run.config.model, "samples": 1, "batch_size": 8},
     }
     return _synth(run, "gsm8k-smollm2", "fresh", changes)
 
@@ -136,9 +139,13 @@ def _train(run: Quickstart) -> dict[str, Any]:
         "output": str(run.folder("model")),
         "model": run.config.model,
         "max_traces": run.config.max_traces,
-        "max_eval": 100,
-        "eval_every": 50,
-        "save_every": 50,
+        # So few traces want smaller batches and larger steps than the recipe's thousands (benchmarks/RESULTS.md).
+        "batch_size": 4,
+        "learning_rate": 2e-3,
+        "lora": {"top_layers": 15},
+        "max_eval": 60,
+        "eval_every": 80,
+        "save_every": 80,
         "seed": run.config.seed,
     }
     result = train_prm(validate(PRMConfig, values, "prm-gsm8k"))

@@ -77,7 +77,9 @@ def held_out_part(
             note=f"at chance {wrong:.3f}",
             **options,
         ),
-        measure("held-out ECE (15 bins)", ece, [scores, truth], groups, **options),
+        measure(
+            "held-out ECE (15 bins)", ece, [scores, truth], groups, note="resampling raises it a little", **options
+        ),
         measure("held-out Brier score", brier, [scores, truth], groups, **options),
         measure("held-out NLL", nll, [scores, truth], groups, note=f"constant prior {prior:.3f}", **options),
     ]
