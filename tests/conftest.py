@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,20 @@ def tiny_reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import build_tiny_reward_model
 
     return build_tiny_reward_model(tmp_path_factory.mktemp("tiny") / "tiny-prm")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which a small `rewardkit quickstart` has run with the real model and vLLM, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    sizes = {"fresh_problems": 2, "labelled_problems": 150, "max_traces": 64}
+    sizes |= {"max_held_out": 40, "max_processbench": 20, "max_problems": 10}
+    command = [str(Path(sys.executable).with_name("rewardkit")), "quickstart", "backend=vllm"]
+    done = subprocess.run(
+        [*command, *(f"{k}={v}" for k, v in sizes.items())], capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

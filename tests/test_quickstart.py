@@ -72,8 +72,9 @@ def test_a_run_that_stopped_goes_on_behind_the_last_finished_stage(config: Quick
 
 
 @pytest.mark.slow
-def test_quickstart_with_the_embedded_model_and_vllm(tmp_path: Path) -> None:
-    run = run_quickstart(QuickstartConfig(output=str(tmp_path / "run"), backend="vllm", **TINY))
-    assert run.stages["serve"]["backend"] == "vllm"
-    assert run.stages["serve"]["offline_difference"] < 1e-5
-    assert run.stages["fresh"]["traces"] == 2
+@pytest.mark.timeout(1800)
+def test_served_by_vllm_the_trained_model_scores_as_it_does_offline(demo: tuple[Path, str]) -> None:
+    stages = json.loads((demo[0] / "runs" / "quickstart" / "quickstart.json").read_text())["stages"]
+    assert stages["serve"]["backend"] == "vllm"
+    assert stages["serve"]["offline_difference"] < 1e-5
+    assert stages["fresh"]["traces"] == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +12,6 @@ from rewardkit.server.launch import Server
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = blocks(README)
-SMALL = (
-    "fresh_problems=2", "labelled_problems=150", "max_traces=64", "max_held_out=40", "max_processbench=20",
-    "max_problems=10",
-)  # fmt: skip
 
 
 def marked(mark: str) -> list[Block]:
@@ -32,16 +26,6 @@ def where(block: Block) -> str:
 def folder(tmp_path_factory) -> Path:
     """One folder for all quick blocks, which run in the order of the page."""
     return tmp_path_factory.mktemp("readme")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> tuple[Path, str]:
-    """A folder in which a small `rewardkit quickstart` has run with the real model, and what it printed."""
-    folder = tmp_path_factory.mktemp("demo")
-    command = [Path(sys.executable).with_name("rewardkit"), "quickstart", *SMALL]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
 
 
 @pytest.fixture(scope="module")
