@@ -41,7 +41,8 @@ def train(
             }
         )
         return
-    shown = [(k.removeprefix("eval_"), f"{v:.4f}") for k, v in result.metrics.items() if "step" in k or "loss" in k]
+    names = ("eval_loss", "eval_step_auroc", "eval_step_accuracy", "eval_prior_accuracy", "train_loss")
+    shown = [(k.removeprefix("eval_"), f"{result.metrics[k]:.4f}") for k in names if k in result.metrics]
     how = "found finished; nothing was trained" if result.reused else f"{result.steps} steps in {result.seconds:.0f} s"
     panel(
         "reward model trained",

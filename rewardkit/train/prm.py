@@ -125,7 +125,7 @@ def train_prm(config: PRMConfig) -> TrainResult:
     trainer = _trainer(config, model, tokenizer, splits)
     checkpoint = run.last_checkpoint()
     trainer.train(resume_from_checkpoint=checkpoint)
-    metrics = {k: float(v) for k, v in trainer.evaluate().items() if isinstance(v, int | float)}
+    metrics = _last_evaluation(trainer)
     metrics["train_loss"] = _mean_loss(trainer.state.log_history)
     result = TrainResult(
         output=Path(config.output),
@@ -293,6 +293,14 @@ def step_metrics(prediction: Any) -> dict[str, float]:
     if truth.any() and not truth.all():
         metrics["step_auroc"] = float(roc_auc_score(truth, values))
     return metrics
+
+
+def _last_evaluation(trainer: Any) -> dict[str, float]:
+    """The evaluation at the last step; made now where none fell on it."""
+    last = trainer.state.log_history[-2:]
+    found = next((e for e in last if "eval_loss" in e and e["step"] == trainer.state.global_step), None)
+    found = found or trainer.evaluate()
+    return {k: float(v) for k, v in found.items() if k.startswith("eval_") and isinstance(v, int | float)}
 
 
 def _mean_loss(history: list[dict[str, float]]) -> float:
