@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rewardkit.config import Config, find_recipe, read_yaml, validate
-from rewardkit.models.threads import use_best_threads
+from rewardkit.models.cpu import use_best_threads
 from rewardkit.store.files import write_text
 
 Stage = Callable[["Quickstart"], dict[str, Any]]

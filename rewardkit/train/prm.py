@@ -19,6 +19,7 @@ from pydantic import Field
 
 from rewardkit.config import Config
 from rewardkit.errors import ConfigError, DataError
+from rewardkit.models.cpu import multiplies_bfloat16
 from rewardkit.models.spec import Reducer, RewardModelSpec
 from rewardkit.train.data import Collator, Examples, build_examples, held_out
 from rewardkit.train.losses import step_bce_loss
@@ -53,7 +54,8 @@ class PRMConfig(Config):
         held_out: the share of problems (by hash of the id) kept for evaluation, during training and after.
         max_traces: train on so many traces at most, drawn at random; None means all.
         lora: None trains all weights.
-        dtype: of the frozen weights in training; adapters and head are always float32.
+        dtype: of the frozen weights in training; adapters and head are always float32. ``auto`` is bfloat16 on a GPU, and
+            on a CPU that has instructions for it.
         learning_rate, epochs, batch_size, accumulation, warmup, weight_decay, max_length, seed: as usual; the
             schedule is cosine, ``batch_size`` is per device, ``warmup`` is a share of the steps.
         eval_every, save_every, log_every: in optimizer steps.
@@ -69,7 +71,7 @@ class PRMConfig(Config):
     held_out: float = Field(0.2, gt=0, lt=1)
     max_traces: int | None = Field(None, ge=1)
     lora: LoraOptions | None = LoraOptions()
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     learning_rate: float = Field(3e-4, gt=0)
     epochs: float = Field(1.0, gt=0)
     batch_size: int = Field(8, ge=1)
@@ -196,7 +198,9 @@ def _build_model(config: PRMConfig, base: str) -> Any:
     from transformers import set_seed
 
     set_seed(config.seed)
-    dtype = getattr(torch, config.dtype) if config.lora else torch.float32
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    fast = "bfloat16" if on_gpu or multiplies_bfloat16() else "float32"
+    dtype = getattr(torch, fast if config.dtype == "auto" else config.dtype) if config.lora else torch.float32
     model = load_token_classifier(base, dtype)
     if config.lora is None:
         return model

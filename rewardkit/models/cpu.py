@@ -1,13 +1,17 @@
-"""How many threads torch should use on a CPU: measured, because beside other work two can be eight times slower."""
+"""What makes torch fast on this CPU: how many threads, and in which precision."""
 
 from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
+
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Names of instructions that multiply bfloat16, on x86 and on Arm."""
 
 
 def use_best_threads() -> int:
-    """Set torch's threads to all cores or to one, whichever multiplies small matrices faster just now.
+    """Set torch's threads to all cores or to one, whichever multiplies small matrices faster: measured just now.
 
     Threads wait for each other after every layer. Where something else runs on one of the cores, each wait lasts until
     the system's scheduler comes round, and a decoding step of 200 such waits takes a second. ``OMP_NUM_THREADS``, where
@@ -28,6 +32,20 @@ def use_best_threads() -> int:
     times = {n: sum(_seconds(n) for _ in range(3)) for n in (1, cores)}
     torch.set_num_threads(min(times, key=lambda n: times[n]))
     return torch.get_num_threads()
+
+
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has instructions for bfloat16; without them it is emulated, and slower than float32.
+
+    >>> multiplies_bfloat16(Path("no/such/file"))
+    False
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return bool(_BFLOAT16_FLAGS & set(flags.partition(":")[2].split()))
 
 
 def _seconds(threads: int) -> float:
