@@ -54,8 +54,8 @@ class PRMConfig(Config):
         held_out: the share of problems (by hash of the id) kept for evaluation, during training and after.
         max_traces: train on so many traces at most, drawn at random; None means all.
         lora: None trains all weights.
-        dtype: of the frozen weights in training; adapters and head are always float32. ``auto`` is bfloat16 on a GPU and
-            on a CPU that has instructions for it.
+        dtype: of the frozen weights in training; adapters and head are always float32. ``auto`` is bfloat16 on a GPU
+            and on a CPU that has instructions for it.
         learning_rate, epochs, batch_size, accumulation, warmup, weight_decay, max_length, seed: as usual; the
             schedule is cosine, ``batch_size`` is per device, ``warmup`` is a share of the steps.
         eval_every, save_every, log_every: in optimizer steps.
