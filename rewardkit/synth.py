@@ -58,6 +58,16 @@ class SourceConfig(Config):
     split: str = "train"
 
 
+class ProblemsConfig(SourceConfig):
+    """Problems to generate responses for.
+
+    Attributes:
+        options: of a made source, such as ``{depth: 4, seed: 1}`` for ``generate:deduction``.
+    """
+
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class TracesConfig(SourceConfig):
     """Existing traces to label.
 
@@ -83,7 +93,7 @@ class SynthConfig(Config):
         rows_per_file: a new Parquet file begins after so many traces.
     """
 
-    problems: SourceConfig | None = None
+    problems: ProblemsConfig | None = None
     traces: TracesConfig | None = None
     generator: GeneratorConfig = GeneratorConfig()
     prompt: PromptConfig = PromptConfig()
@@ -191,7 +201,12 @@ class GenerateWork:
         self._generator: Generator | None = None
         source = config.problems
         loaded = load_problems(
-            source.source, source.limit, offset=source.offset, subset=source.subset, split=source.split
+            source.source,
+            source.limit,
+            offset=source.offset,
+            subset=source.subset,
+            split=source.split,
+            options=source.options,
         )
         self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
         self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]
