@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,11 +17,11 @@ TASKS = (
 )  # fmt: skip
 """Its tasks of logic and of arithmetic, which our labelers can say something of."""
 
-_MANY = 1_000_000_000
+_MANY = 1_000_000
 
 
 def gym_problems(task: str, options: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems of one task, without end.
+    """The problems of one task, up to a million.
 
     Args:
         task: one of `TASKS`.
@@ -45,11 +44,11 @@ def gym_problems(task: str, options: Mapping[str, Any]) -> Iterator[Problem]:
             f"reasoning-gym:{task} needs the library, which cannot be imported ({error}): pip install reasoning-gym"
         ) from None
     try:
-        # Each item is made from the seed and its own number when it is asked for, so a great size costs nothing.
+        # Each item is made from the seed and its own number when it is asked for.
         tasks = reasoning_gym.create_dataset(task, **{"seed": 0, **options, "size": _MANY})
     except (TypeError, ValueError, AssertionError) as error:
         raise DataError(f"reasoning-gym:{task}: {error}") from None
-    return (problem_from_task(tasks[number], task) for number in itertools.count())
+    return (problem_from_task(tasks[number], task) for number in range(_MANY))
 
 
 def problem_from_task(item: Mapping[str, Any], task: str) -> Problem:

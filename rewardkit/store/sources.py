@@ -3,7 +3,8 @@
 Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``; rows of FLD, FOLIO
 and ProntoQA; FoVer's; or made here (``generate:deduction``, ``reasoning-gym:TASK``, see `rewardkit.problems`).
 Traces: GSM8K's example model solutions (several a question), ProcessBench (steps and a human label of the first
-error), a dataset that RewardKit wrote, or ``{prompt | problem | question, response | completion | solution | steps}``.
+error), FoVer's rows, a dataset that RewardKit wrote, or
+``{prompt | problem | question, response | completion | solution | steps}``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rewardkit.errors import DataError
 from rewardkit.problems import is_made, made_digest, made_problems
 from rewardkit.problems.rows import logic_problem
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
+from rewardkit.store.fover import from_fover, is_fover
 from rewardkit.store.rows import BadRow, Row, Source, read_rows
 from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
@@ -171,6 +173,8 @@ class TraceReader:
         solutions = [(k, v) for k, v in row.items() if isinstance(v, Mapping) and "solution" in v]
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
+        if is_fover(row):
+            return [from_fover(row)]
         if isinstance(row.get("steps"), list):
             return [self._stepwise(row)]
         return [self._plain(row)]

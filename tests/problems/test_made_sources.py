@@ -62,7 +62,9 @@ def test_missing_library_says_how_to_install_it(monkeypatch):
 def test_every_named_task_gives_problems_with_answers(task):
     pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed")
     loaded = load_problems(f"reasoning-gym:{task}", 3, options={"seed": 1})
-    assert loaded.rows and all(p.text and p.answer for p in loaded.rows)
+    assert loaded.rows and all(p.text for p in loaded.rows)
+    # propositional_logic has many right answers, and names none.
+    assert task == "propositional_logic" or all(p.answer for p in loaded.rows)
     again = load_problems(f"reasoning-gym:{task}", 3, options={"seed": 1})
     assert loaded.rows == again.rows
 
