@@ -12,7 +12,6 @@ from rewardkit.verifiers.formula import Connected, Formula, Not, Predicate, Quan
 
 _SIGNS = {"and": "&", "or": "v", "implies": "->", "iff": "<->"}
 _FACT = re.compile(r"\b(fact\d{1,4}):")
-_NAME = re.compile(r"fact\d{1,4}")
 _LABEL = re.compile(r"_*(PROVED|DISPROVED|UNKNOWN)_*")
 
 
@@ -114,25 +113,6 @@ def facts_line(facts: Mapping[str, str]) -> str:
     'fact1: {A} fact2: {B}'
     """
     return " ".join(f"{name}: {text}" for name, text in facts.items())
-
-
-def stated_facts(problem: Problem) -> tuple[dict[str, str], str]:
-    """Facts and hypothesis of a problem, from its meta or, where a data set on disk has lost that, from its prompt.
-
-    Returns:
-        ``({}, "")`` where the problem is no deduction.
-
-    >>> made = deduction_problem({"fact1": "{A}"}, "{B}", None, "")
-    >>> stated_facts(Problem.create(made.text))
-    ({'fact1': '{A}'}, '{B}')
-    """
-    if isinstance(problem.meta.get("facts"), Mapping):
-        return dict(problem.meta["facts"]), str(problem.meta.get("hypothesis", ""))
-    head, mark, facts = problem.text.partition("\n$facts$:\n")
-    if not mark or not head.startswith("$hypothesis$: "):
-        return {}, ""
-    pairs = (line.partition(": ") for line in facts.splitlines())
-    return {name: text for name, _, text in pairs if _NAME.fullmatch(name)}, head.removeprefix("$hypothesis$: ")
 
 
 def proof_lines(proof: str) -> str:

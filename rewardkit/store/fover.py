@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import DataError
-from rewardkit.problems.fld import facts_line, split_facts, stated_facts
+from rewardkit.problems.fld import facts_line, split_facts
 from rewardkit.store.dataset import LabelledTrace
 from rewardkit.store.files import write_text
 from rewardkit.text.extract import extract_answer
+from rewardkit.text.logic import read_problem
 from rewardkit.types import Meaning, Problem, Step, StepLabel, Trace
 
 SOURCE = "fover"
@@ -81,9 +82,9 @@ def to_fover(row: LabelledTrace, source: str = SOURCE) -> dict[str, Any]:
     made = {"id": trace.id, "problem": trace.problem.text, "solution_steps": steps, "error_labels": marks[:length]}
     if not kept:
         kept = {"messages": _messages(trace, marks), "base_dataset": str(trace.meta.get("base_dataset", ""))}
-        facts, hypothesis = stated_facts(trace.problem)
-        if facts:
-            kept |= {"hypothesis_formula": hypothesis, "facts_formula": facts_line(facts)}
+        stated = read_problem(trace.problem)
+        if stated.facts:
+            kept |= {"hypothesis_formula": stated.hypothesis, "facts_formula": facts_line(stated.facts)}
     if trace.model != "unknown":
         made["model"] = trace.model
     return {**made, **kept}
