@@ -29,6 +29,8 @@ class Labeler(Protocol):
 LABELERS: dict[str, str] = {
     "arithmetic": "rewardkit.labelers.arithmetic:ArithmeticLabeler",
     "answer": "rewardkit.labelers.answer:AnswerLabeler",
+    "proof": "rewardkit.labelers.proof:ProofLabeler",
+    "logic": "rewardkit.labelers.logic:LogicLabeler",
 }
 
 

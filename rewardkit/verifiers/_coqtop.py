@@ -88,7 +88,9 @@ class Coqtop:
         self.asked += 1
         printed = self._exchange(sentence, seconds)
         words = _WORD.findall(printed)
-        if len(words) != 1:
+        if not words:  # its only way to end without a word, short of dying
+            raise CoqtopError("Coq gave up: out of memory or of stack")
+        if len(words) > 1:
             raise CoqtopError(f"Coq answered {printed[-200:].decode(errors='replace')!r}")
         return str(words[0].decode())
 
@@ -154,8 +156,8 @@ class Coqtop:
 
 # A true and a false statement for each library: what a broken installation gets wrong is seen before it labels.
 _TRIES = (
-    ("rk_real", "(1 / 2 + 1 / 2 = 1)%R"),
-    ("rk_real", "(1 / 2 + 1 / 2 = 2)%R"),
+    ("rk_linear", "(1 / 2 + 1 / 2 = 1)%R"),
+    ("rk_linear", "(1 / 2 + 1 / 2 = 2)%R"),
     ("rk_int", "(forall n : Z, n < n + 1)%Z"),
     ("rk_int", "(forall n : Z, n < n)%Z"),
     ("rk_logic", "(forall p : Prop, p -> p)"),

@@ -20,7 +20,7 @@ from pathlib import Path
 from rewardkit.errors import VerifierError
 from rewardkit.verifiers._coqtop import Coqtop, CoqtopError, coq_version, libraries
 from rewardkit.verifiers.base import Verdict
-from rewardkit.verifiers.formula import Connected, Formula, Not, Operation, walk
+from rewardkit.verifiers.formula import Connected, Formula, Not, Number, Operation, walk
 from rewardkit.verifiers.printing import Dialect, Printer, Sequent, Unprintable, prepare
 
 OLDEST = (8, 13)
@@ -82,7 +82,7 @@ class CoqVerifier:
     name = "coq"
 
     def __init__(
-        self, *, seconds: float = 5.0, memory_mb: int = 2048, recycle: int = 500, coqtop: str = "coqtop"
+        self, *, seconds: float = 5.0, memory_mb: int = 2048, recycle: int = 1000, coqtop: str = "coqtop"
     ) -> None:
         if seconds <= 0:
             raise ValueError(f"seconds is {seconds}; it must be positive")
@@ -181,7 +181,7 @@ def coq_sentence(sequent: Sequent, seconds: float = 5.0) -> str:
 
     >>> from rewardkit.verifiers.statements import parse_formula
     >>> print(coq_sentence(prepare([], parse_formula("1 + 1 = 2"))).split(" by ")[0])
-    Goal True. first [ assert (((1 + 1) = 2)%R)
+    Goal True. first [ assert (((1 + 1) = 2))%R
     """
     printer = Printer(COQ_INT if sequent.theory == "int" else COQ, sequent)
     extra = [printer.formula(o) for o in sequent.obligations]
@@ -199,7 +199,7 @@ def coq_sentence(sequent: Sequent, seconds: float = 5.0) -> str:
     body = "first [ " + " | ".join([*tries, 'idtac "rk:UNK"']) + " ]"
     if extra:
         needed = _closed(printer, premises, "(" + r" /\ ".join(extra) + ")")
-        proof = f"timeout {limit} (abstract (intros; repeat split; first [ rk_real | rk_hard ]))"
+        proof = f"timeout {limit} (abstract (intros; repeat split; first [ rk_linear | rk_real | rk_hard ]))"
         body = f'first [ assert {needed} by ({proof}); {body} | idtac "rk:DEN" ]'
     return f"Goal True. {body}. Abort."
 
@@ -223,16 +223,13 @@ def _tactics(sequent: Sequent) -> tuple[str, ...]:
         return ("rk_logic", "rk_classical")
     if sequent.theory == "int":
         return ("rk_int", "rk_int_hard") if sequent.nonlinear else ("rk_int",)
-    worked = any(
-        isinstance(n, Operation) and n.operator in ("/", "sqrt", "abs") for f in _all(sequent) for n in walk(f)
+    parts = [n for formula in (*sequent.premises, sequent.goal) for n in walk(formula)]
+    mixed = bool(sequent.predicates) or any(isinstance(n, Connected | Not) for n in parts)
+    divided = any(
+        isinstance(n, Operation) and n.operator in ("/", "^") and not isinstance(n.arguments[1], Number) for n in parts
     )
-    mixed = any(isinstance(n, Connected | Not) for f in _all(sequent) for n in walk(f))
-    hard = sequent.nonlinear or (worked and bool(sequent.variables)) or mixed
-    return ("rk_real", "rk_hard") if hard else ("rk_real",)
-
-
-def _all(sequent: Sequent) -> tuple[Formula, ...]:
-    return (*sequent.premises, sequent.goal)
+    middle = ("rk_real",) if divided or sequent.nonlinear else ()
+    return ("rk_linear", *middle, "rk_hard") if sequent.nonlinear or mixed else ("rk_linear", *middle)
 
 
 def preamble(*, hammer: bool, csdp: bool) -> str:
