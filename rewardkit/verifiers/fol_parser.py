@@ -44,7 +44,7 @@ _TOKEN = re.compile(
     r"(?P<fld>\{[^\W_]\w{0,40}\})"
     r"|\(\s?(?P<universal>[^\W\dEA_]\w{0,20})\s?\)\s?:"
     r"|\(\s?(?P<existential>E\s?[^\W\d_]\w{0,20})\s?\)\s?:"
-    r"|(?P<word>[^\W_][\w'’-]{0,80}(?<![-'’])|\d[\d.,:%]{0,20}\d)"
+    r"|(?P<word>\d[\d.:%]{0,20}\d(?!\w)|[^\W_][\w'’-]{0,80}(?<![-'’]))"
     r"|(?P<op><->|<=>|<-->|->|-->|=>|!=|&&|\|\||#T#|#F#|[↔⇔≡→⇒⟶∧∨⊕¬∀∃⊤⊥≠&|^~!=(){}.,:;\[\]])"
     r")"
 )
@@ -56,7 +56,7 @@ _SYMBOLS = {
     **dict.fromkeys(("->", "-->", "=>", "→", "⇒", "⟶", "implies"), "implies"),
     **dict.fromkeys(("<->", "<-->", "<=>", "↔", "⇔", "≡", "iff"), "iff"),
     **dict.fromkeys(("~", "!", "¬", "not"), "not"),
-    **dict.fromkeys(("∀", "forall", "all"), "forall"),
+    **dict.fromkeys(("∀", "forall"), "forall"),
     **dict.fromkeys(("∃", "exists"), "exists"),
 }
 _LEVELS = {"iff": 1, "implies": 2, "xor": 3, "or": 4, "and": 5}
@@ -194,9 +194,9 @@ class _Parser:
                 break  # ∀x Happy: the second word is a proposition
             names.append(self._text())
             self._at += 1
-        if not names:
-            self._fail("expected a variable before")
         wide = self._text() in (".", ":", ",")
+        if not names or not (wide or all(len(name) <= 3 for name in names)):  # "exists birds fly" is English
+            self._fail("expected a variable before")
         if wide or self._text() == ")":
             self._at += 1
         return self._quantified(quantifier, names, wide, depth)

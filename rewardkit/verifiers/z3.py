@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Sequence
@@ -205,7 +206,7 @@ class Z3Verifier:
 
     def _verdict(self, answer: list[Any], seconds: float) -> Verdict:
         status: Status = answer[0]
-        reason = CONTRADICTION if answer[2] else answer[1] if status == "unknown" else ""
+        reason = CONTRADICTION if answer[2] else _why(answer[1]) if status == "unknown" else ""
         return Verdict(status, reason, answer[1] if status == "refuted" else "", self._solver, seconds)
 
     def _keep(self, sequent: Sequent, verdict: Verdict) -> None:
@@ -222,6 +223,20 @@ class Z3Verifier:
             self._solver = f"{self.name} {_version(self._needs, self._install)}"
 
 
+_default: Z3Verifier | None = None
+_default_lock = threading.Lock()
+
+
+def default_verifier() -> Z3Verifier:
+    """The verifier that the process shares, with the defaults; it is closed at exit."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Z3Verifier()
+            atexit.register(_default.close)
+        return _default
+
+
 def _version(module: str, install: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -230,6 +245,10 @@ def _version(module: str, install: str) -> str:
         return version(package)
     except PackageNotFoundError:
         raise VerifierError(f"the {module} verifier needs the package {package}: {install}") from None
+
+
+def _why(reason: str) -> str:
+    return "out of time" if reason in ("canceled", "timeout") else reason or "no answer"
 
 
 def _from_table(decision: ground.Decision, sequent: Sequent) -> Verdict:
