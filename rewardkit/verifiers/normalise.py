@@ -217,19 +217,20 @@ class _Writer:
 
     def _operation(self, node: Operation, bound: Bound) -> None:
         self.arithmetic = True
-        first, arguments = node.arguments[0], node.arguments
+        arguments = node.arguments
         if any(isinstance(argument, Variable) and argument.sort == "object" for argument in arguments):
             raise Unsupported("an object is used as a number")
+        self.partial |= node.operator in ("/", "sqrt", "^")
         if node.operator == "^":
-            self.partial = True
-            arguments = (first,) * _power(node.arguments[1])
-        elif node.operator in ("/", "sqrt"):
-            self.partial = True
-        if not arguments:
-            self._add("1.0")
-            return
-        self._add({"^": "(* 1.0", "neg": "(-", "abs": "(rk-abs", "sqrt": "(rk-sqrt"}.get(node.operator, ""))
-        self._add("" if node.operator in ("^", "neg", "abs", "sqrt") else f"({node.operator}")
+            power = _power(arguments[1])
+            self._apply("(/ 1.0 (* 1.0" if power < 0 else "(* 1.0", arguments[:1] * abs(power), bound)
+            self._add(")" if power < 0 else "")
+        else:
+            name = {"neg": "-", "abs": "rk-abs", "sqrt": "rk-sqrt"}.get(node.operator, node.operator)
+            self._apply(f"({name}", arguments, bound)
+
+    def _apply(self, head: str, arguments: tuple[Term, ...], bound: Bound) -> None:
+        self._add(head if arguments else f"{head} 1.0")
         for argument in arguments:
             self._add(" ")
             self._term(argument, bound)
@@ -257,8 +258,8 @@ class _Writer:
 def _power(exponent: Term) -> int:
     if not isinstance(exponent, Number) or exponent.value.denominator != 1:
         raise Unsupported("an exponent is not a whole number")
-    if not 0 <= exponent.value <= MAX_POWER:
-        raise Unsupported(f"an exponent lies outside 0 to {MAX_POWER}")
+    if abs(exponent.value) > MAX_POWER:
+        raise Unsupported(f"an exponent lies outside {-MAX_POWER} to {MAX_POWER}")
     return int(exponent.value)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rewardkit.errors import VerifierError
@@ -52,8 +53,7 @@ class Z3Verifier:
 
     name = "z3"
     _child = "rewardkit.verifiers._z3_child"
-    _needs = "z3"
-    _install = "pip install z3-solver"
+    _package = "z3-solver"
 
     def __init__(
         self,
@@ -200,9 +200,13 @@ class Z3Verifier:
         batch = [[s.declarations(), s.premises, s.goal, s.arithmetic] for s in sequents]
         with self._turns[worker]:
             worker.seconds = (2 if len(sequents) > 1 else 1) * seconds + _GRACE
-            answers = worker.call(batch, int(seconds * 1000), seconds)
+            answers = worker.call(batch, self._milliseconds(seconds), seconds)
         each = (time.monotonic() - start) / max(1, len(answers))
         return [self._verdict(answer, each) for answer in answers]
+
+    @staticmethod
+    def _milliseconds(seconds: float) -> int:
+        return max(1, int(seconds * 1000))
 
     def _verdict(self, answer: list[Any], seconds: float) -> Verdict:
         status: Status = answer[0]
@@ -220,7 +224,7 @@ class Z3Verifier:
 
     def _check_installed(self) -> None:
         if not self._solver:
-            self._solver = f"{self.name} {_version(self._needs, self._install)}"
+            self._solver = f"{self.name} {_version(self._package, self.name)}"
 
 
 _default: Z3Verifier | None = None
@@ -237,14 +241,11 @@ def default_verifier() -> Z3Verifier:
         return _default
 
 
-def _version(module: str, install: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    package = install.rsplit(" ", 1)[-1]
+def _version(package: str, name: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        raise VerifierError(f"the {module} verifier needs the package {package}: {install}") from None
+        raise VerifierError(f"the {name} verifier needs the package {package}: pip install {package}") from None
 
 
 def _why(reason: str) -> str:
