@@ -88,6 +88,7 @@ class SynthConfig(Config):
         prompt: how a problem is put, see `PromptConfig`.
         split: the rule that cuts responses into steps, see `rewardkit.text.split`.
         labelers: names of labelers, or ``path/to/file.py:Class``.
+        allow_code: let labelers such as ``code`` run, in a sandbox, programs that a model wrote.
         output: the folder of the run.
         seed: of the sampling.
         rows_per_file: a new Parquet file begins after so many traces.
@@ -99,6 +100,7 @@ class SynthConfig(Config):
     prompt: PromptConfig = PromptConfig()
     split: SplitRule = "lines"
     labelers: tuple[str, ...] = ()
+    allow_code: bool = False
     output: str
     seed: int = 0
     rows_per_file: int = Field(default=50_000, ge=1)
@@ -144,7 +146,7 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
     """
     from rewardkit.labelers import load_labeler
 
-    labelers = [load_labeler(name) for name in config.labelers]
+    labelers = [load_labeler(name, allow_code=config.allow_code) for name in config.labelers]
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
     with RunState(config.output, config.model_dump(mode="json", exclude={"output"})) as state:
         state.begin(work.ids, work.inputs)
