@@ -29,7 +29,7 @@ from rewardkit.verifiers.formula import (
     walk,
 )
 from rewardkit.verifiers.plain import print_formula, print_sequent
-from rewardkit.verifiers.statements import Statement, StatementError, parse_statement
+from rewardkit.verifiers.statements import Statement, StatementError, parse_formula, parse_statement
 
 MAX_LINES = 50  # of one step
 
@@ -41,7 +41,8 @@ class ProofLabeler:
 
     A ``fact`` is what the solution takes from the problem: assumed, and so not labelled. Nor is a line that only names
     something new (``define y = x / 2``, or ``have s1: y = x / 2`` where no line before speaks of y); of a chain such as
-    ``have s1: y = x / 2 = 24`` the rest is checked. Premises that contradict each other prove nothing.
+    ``have s1: y = x / 2 = 24`` the rest is checked. A last line ``#### 72`` says what the last ``show`` speaks of.
+    Premises that contradict each other prove nothing.
 
     Args:
         verifier: Coq's, unless another is given.
@@ -81,12 +82,16 @@ class ProofLabeler:
         return _merged([self._line(line, scope) for line in lines])
 
     def _line(self, line: str, scope: _Scope) -> Finding:
+        if line.lstrip().startswith("####"):
+            return self._answer(line.strip(), scope)
         try:
             statement = parse_statement(line)
         except StatementError as error:
             return None, f"[unparsed: {error}]"
         if statement.kind == "fact":
             return scope.assume(statement)
+        if statement.kind == "show":
+            scope.shown = statement.formula
         definition, claim = scope.split(statement.formula)
         if definition is not None:
             scope.define(definition, statement.name if claim is None else "")
@@ -96,6 +101,21 @@ class ProofLabeler:
         finding, solid = self._claim(claim, statement.cites, scope)
         scope.add(statement.name, claim, solid)
         return finding
+
+    def _answer(self, line: str, scope: _Scope) -> Finding:
+        """The final line, ``#### 72``: that what the last ``show`` speaks of comes to it."""
+        shown = scope.shown
+        while isinstance(shown, Connected):
+            shown = shown.left
+        if not isinstance(shown, Comparison):
+            return None, "[unknown: no `show` line says what the answer is]"
+        try:
+            number = parse_formula(f"answer = {line.strip('#$ .').replace(',', '')}")
+        except StatementError as error:
+            return None, f"[unparsed: {error}]"
+        if not isinstance(number, Comparison):
+            return None, "[unparsed: the answer is no number]"
+        return self._from_all(Comparison("=", shown.left, number.right), scope)[0]
 
     def _claim(self, claim: Formula, cites: Sequence[str], scope: _Scope) -> tuple[Finding, bool]:
         """What comes of a claim, and whether later steps may rest on it."""
@@ -155,6 +175,7 @@ class _Scope:
     known: list[_Known] = field(default_factory=list)
     definitions: list[Formula] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    shown: Formula | None = None
 
     def shaky(self, claim: Formula) -> bool:
         """Whether a claim has to do with a line before that is not proved."""
@@ -172,7 +193,8 @@ class _Scope:
 
     def assume(self, statement: Statement) -> Finding:
         self.add(statement.name, statement.formula, True)
-        written = {_written(n) for n in walk(statement.formula) if isinstance(n, Number)}
+        # up to twenty it may be written in words
+        written = {_written(n) for n in walk(statement.formula) if isinstance(n, Number) and n.value > 20}
         foreign = sorted(written - self.numbers)
         note = f"; the problem does not say {foreign[0]}" if foreign and self.numbers else ""
         return None, f"{print_formula(statement.formula)} [assumed{note}]"
