@@ -1,18 +1,23 @@
-"""The `algebra` labeler: steps that solve, substitute, expand, factor, simplify or bound, checked against their context.
+"""The `algebra` labeler: steps that solve, substitute, expand, factor, simplify or bound, checked in their context.
 
 Every equation and inequality of a step is read by our own grammar (`rewardkit.text.algebra`). It is proved if it is an
-identity, or follows from what the problem and the steps so far state; it is refuted if a claimed solution does not solve
-the equation right before it, or two roots of numbers are not equal. Everything else is an abstention. Denominators are
-obligations: a quotient is proved only where its denominator cannot be 0.
+identity, or follows from what the problem and the steps so far state. It is refuted if it excludes the equation right
+before it, of which it claims to be the next line or a solution; if roots of numbers are not equal; or if it rewrites an
+expression into another one. Everything else is an abstention. A quotient follows only where
+its denominator cannot be 0.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from rewardkit.labelers._derivations import NUMBERS_DIFFER, SAID_BEFORE, Claim, Judge, is_algebra
+from rewardkit.labelers._algebra_claims import Claim, Role, is_algebra
+from rewardkit.labelers._derivations import IDENTITY, NUMBERS_DIFFER, SAID_BEFORE, TAKEN, Judge
+from rewardkit.text._terms import words
 from rewardkit.text.algebra import Statement, find_statements
 from rewardkit.types import Meaning, StepLabel, Trace
 from rewardkit.verifiers.base import Verdict, Verifier
@@ -23,12 +28,14 @@ __all__ = ["AlgebraLabeler"]
 MAX_STATEMENTS = 60  # of one step
 MAX_KNOWN = 120  # that are kept of a trace
 SECONDS = 1.0  # that the solver may take for one statement
+TRACE_SECONDS = 20.0  # after which the solver is asked no more about a trace
 MAX_TEXT = 100_000  # characters of a step that are read
 
-_SUPPOSED = frozenset("if suppose supposing assume assuming when whenever case unless whether try trying guess".split())
-_DEFINED = frozenset("let denote define call given set setting where consider want need must should for".split())
-_TRIED = frozenset("gives makes yields works would satisfies satisfy into in leads results does fails".split())
-_CONCLUDED = frozenset("then so thus hence therefore get gives implies means".split())
+_SUPPOSED = words("if suppose supposing assume assuming when whenever case unless whether try trying guess")
+_DEFINED = words("let denote define call given set setting where consider want need must should")
+_SOLVING = words("solve solving isolate isolating")
+_TRIED = words("gives makes yields works would satisfies satisfy into in leads results does fails")
+_CONCLUDED = words("then so thus hence therefore get gives implies means")
 # In such a step a false statement may be meant to be false, or numbers may not be real ones.
 _DOUBT = re.compile(
     r"\b(?:incorrect|wrong|contradict|impossible|mistake|error|false|invalid|inconsisten|extraneous|not|no|cannot|never|"
@@ -36,7 +43,9 @@ _DOUBT = re.compile(
     r"|n't\b|\\pmod|\\bmod|\\equiv|\\approx|≡|≈|\\vec|\\mathbf",
     re.IGNORECASE,
 )
-_UNREAL = re.compile(r"\b(?:imaginary|complex|matri|vector|modulo|congruen)|\\pmod|\\bmod|\\equiv|≡|\\vec|\\mathbf|\\oplus")
+_UNREAL = re.compile(
+    r"\b(?:imaginary|complex|matri|vector|modulo|congruen)|\\pmod|\\bmod|\\equiv|≡|\\vec|\\mathbf|\\oplus"
+)
 
 
 class AlgebraLabeler:
@@ -59,14 +68,14 @@ class AlgebraLabeler:
     meaning: Meaning = "local"
 
     def __init__(self, verifier: Verifier | Literal["z3"] | None = "z3") -> None:
-        self._wanted = verifier
-        self._judge: Judge | None = None
+        self._judge = Judge(Z3Verifier(seconds=SECONDS) if verifier == "z3" else verifier)
 
     def label(self, trace: Trace) -> list[StepLabel]:
         """One label for every step, in order. Never raises because of the text."""
         unreal = _UNREAL.search(trace.problem.text[:MAX_TEXT]) is not None
         known = [] if unreal else list(_claims(find_statements(trace.problem.text[:MAX_TEXT]), -1))
         labels = []
+        self._judge.deadline = time.monotonic() + TRACE_SECONDS
         for index, step in enumerate(trace.steps):
             text = step.text[:MAX_TEXT]
             real = not unreal and _UNREAL.search(text) is None
@@ -76,7 +85,7 @@ class AlgebraLabeler:
 
     def close(self) -> None:
         """End the solver's process, if one was started."""
-        if self._judge is not None and self._judge.verifier is not None:
+        if self._judge.verifier is not None:
             self._judge.verifier.close()
 
     def _step(self, text: str, known: list[Claim], index: int) -> tuple[float | None, str]:
@@ -85,16 +94,13 @@ class AlgebraLabeler:
             return None, "no equation or inequality was read"
         judged: list[tuple[Claim, Verdict]] = []
         for claim in claims:
-            if not claim.hypothetical and is_algebra(claim):
-                judged.append((claim, self._decide(claim, known)))
+            if claim.role == "asserted" and is_algebra(claim):
+                verdict = self._judge.judge(claim, known)
+                judged.append((claim, verdict))
+                claim = replace(claim, refuted=verdict.status == "refuted")
             known.append(claim)
-        known[:] = [k for k in known if not k.hypothetical][-MAX_KNOWN:]
+        known[:] = [k for k in known if k.role != "supposed"][-MAX_KNOWN:]
         return _summary(judged, text)
-
-    def _decide(self, claim: Claim, known: Sequence[Claim]) -> Verdict:
-        if self._judge is None:
-            self._judge = Judge(Z3Verifier(seconds=SECONDS) if self._wanted == "z3" else self._wanted)
-        return self._judge.judge(claim, known)
 
 
 def _claims(statements: Sequence[Statement], step: int) -> Iterator[Claim]:
@@ -102,23 +108,26 @@ def _claims(statements: Sequence[Statement], step: int) -> Iterator[Claim]:
     group: list[Statement] = []
     for statement in statements:
         if group and not statement.alternative:
-            yield Claim.of(group, step >= 0 and _is_supposed(group[0]), step)
+            yield Claim.of(group, _role(group[0]) if step >= 0 else "asserted", step)
             group = []
         group.append(statement)
     if group:
-        yield Claim.of(group, step >= 0 and _is_supposed(group[0]), step)
+        yield Claim.of(group, _role(group[0]) if step >= 0 else "asserted", step)
 
 
-def _is_supposed(statement: Statement) -> bool:
-    """Whether the sentence before it supposes or defines rather than asserts."""
+def _role(statement: Statement) -> Role:
+    """Whether the sentence before a statement asserts, defines or supposes it."""
     if statement.after in _TRIED:
-        return True
-    for word in reversed(statement.words):
-        if word in _CONCLUDED:
-            return False
-        if word in _SUPPOSED or word in _DEFINED:
-            return True
-    return False
+        return "supposed"
+    said = statement.words
+    for i in range(len(said) - 1, -1, -1):
+        if said[i] in _CONCLUDED:
+            return "asserted"
+        if said[i] in _SUPPOSED or said[i] == "for" and said[i - 1] not in _SOLVING:
+            return "supposed"
+        if said[i] in _DEFINED:
+            return "defined"
+    return "asserted"
 
 
 def _is_doubted(text: str, verdict: Verdict) -> bool:
@@ -126,18 +135,30 @@ def _is_doubted(text: str, verdict: Verdict) -> bool:
     return _DOUBT.search(text) is not None or (verdict.reason == NUMBERS_DIFFER and "ubstitut" in text)
 
 
+def _used(judged: Sequence[tuple[Claim, Verdict]]) -> set[str]:
+    """The variables of what was derived in a step, and of what it was derived from."""
+    used = {name for claim, v in judged if v.status == "proved" and v.reason != IDENTITY for name in claim.names}
+    for _ in judged:
+        more = {name for claim, v in judged if v.reason == TAKEN and claim.names & used for name in claim.names}
+        if more <= used:
+            break
+        used |= more
+    return used
+
+
 def _summary(judged: Sequence[tuple[Claim, Verdict]], text: str) -> tuple[float | None, str]:
-    open_: str = ""
-    proved = ""
+    """The label of a step and its evidence, from the verdicts on its claims."""
     for claim, verdict in judged:
         if verdict.status == "refuted":
-            if not _is_doubted(text, verdict):
-                return 0.0, f"{claim.text}: {verdict.witness}"
-            open_ = open_ or f"{claim.text}: it may not be asserted as true"
-        elif verdict.status == "proved":
-            proved = proved or f"{claim.text}: {verdict.reason}"
-        elif verdict.reason != SAID_BEFORE:
-            open_ = open_ or f"{claim.text}: {verdict.reason}"
-    if proved and not open_:
-        return 1.0, proved
-    return None, open_ or "nothing new is claimed"
+            doubted = _is_doubted(text, verdict)
+            said = "it may not be asserted as true" if doubted else verdict.witness
+            return None if doubted else 0.0, f"{claim.text}: {said}"
+    used = _used(judged)
+    for claim, verdict in judged:
+        excused = verdict.reason == SAID_BEFORE or (verdict.reason == TAKEN and claim.names & used)
+        if verdict.status == "unknown" and not excused:
+            return None, f"{claim.text}: {verdict.reason}"
+    for claim, verdict in judged:
+        if verdict.status == "proved":
+            return 1.0, f"{claim.text}: {verdict.reason}"
+    return None, "nothing new is claimed"

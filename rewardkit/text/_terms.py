@@ -14,6 +14,15 @@ MAX_EXPONENT = 12
 _FUNCTION_NAMES = frozenset("fgh")
 
 
+def words(text: str) -> frozenset[str]:
+    """The words of a text, for the tables of this grammar.
+
+    >>> sorted(words("so then"))
+    ['so', 'then']
+    """
+    return frozenset(text.split())
+
+
 class Unread(Exception):
     """The tokens are no term of this grammar, or they have two readings; the message says why."""
 
@@ -145,7 +154,7 @@ class _Parser:
             raise Unread("a tower of powers")
         if exponent == Fraction(1, 2):
             return Operation("sqrt", (base,))
-        if exponent.denominator != 1 or abs(exponent) > MAX_EXPONENT:
+        if exponent.denominator != 1 or abs(exponent) > MAX_EXPONENT or not exponent:
             raise Unread("a power that is not checked")
         if exponent < 0:
             power = Operation("^", (base, Number(-exponent)))
@@ -214,7 +223,7 @@ class _Parser:
     def _subscript(self) -> str:
         braced = self._kind() == "open"
         self.at += braced
-        parts = []
+        parts: list[str] = []
         while self._kind() in ("num", "var") and len(parts) < 6:
             parts.append(self._text())
             self.at += 1

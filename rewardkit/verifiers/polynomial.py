@@ -105,6 +105,48 @@ def coefficients(poly: Polynomial) -> tuple[str, list[Fraction]] | None:
     return next(iter(names)), found
 
 
+def at(coefficients_: list[Fraction], x: Fraction) -> Fraction:
+    """The value of a polynomial, constant coefficient first.
+
+    >>> at([Fraction(3), Fraction(2)], Fraction(5))
+    Fraction(13, 1)
+    """
+    total = Fraction(0)
+    for c in reversed(coefficients_):
+        total = total * x + c
+    return total
+
+
+def common_factor(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
+    """The greatest common divisor of two polynomials, constant coefficient first; of length 1 where they share no root.
+
+    >>> len(common_factor([Fraction(-4), Fraction(0), Fraction(1)], [Fraction(-2), Fraction(1)]))  # x^2 - 4, x - 2
+    2
+    """
+    while any(b):
+        rest = a
+        while len(rest) >= len(b):
+            factor, shift = rest[-1] / b[-1], len(rest) - len(b)
+            rest = [c - (factor * b[i - shift] if i >= shift else 0) for i, c in enumerate(rest)][:-1]
+        while rest and not rest[-1]:
+            rest = rest[:-1]
+        a, b = b, rest
+    return a
+
+
+def has_real_root(coefficients_: list[Fraction]) -> bool:
+    """Whether a polynomial surely has a real root; False where that is not plain.
+
+    >>> has_real_root([Fraction(1), Fraction(0), Fraction(1)])
+    False
+    """
+    degree = len(coefficients_) - 1
+    if degree == 2:
+        c, b, a = coefficients_
+        return b * b - 4 * a * c >= 0
+    return degree % 2 == 1 or coefficients_[0] * coefficients_[-1] < 0
+
+
 class _Reader:
     """Reads terms; equal roots become the same unknown for one reader."""
 
@@ -134,7 +176,7 @@ class _Reader:
             return Quotient(_subtract({}, parts[0].top), parts[0].bottom, opaque)
         if term.operator in ("abs", "sqrt"):
             return self._root(term, parts[0])
-        return _combined(term.operator, *parts, opaque)
+        return _combined(term.operator, parts[0], parts[1], opaque)
 
     def _power(self, term: Operation) -> Quotient:
         exponent = term.arguments[1]
