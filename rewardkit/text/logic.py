@@ -156,7 +156,7 @@ def _read_inference(text: str) -> Inference | None:
         return None
     names = [_key(each) for each in re.split(r"[&,∧]|\band\b", premises)] if premises else []
     names = [each for each in names if each and each != "void"]
-    unread = tuple(each[:40] for each in names if not _NAME.fullmatch(each))
+    unread = tuple(each for each in names if not _NAME.fullmatch(each))
     return Inference(tuple(names), _key(concluded[1]), formula.strip(), unread)
 
 
