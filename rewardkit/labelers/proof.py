@@ -88,7 +88,7 @@ class ProofLabeler:
             statement = parse_statement(line)
         except StatementError as error:
             return None, f"[unparsed: {error}]"
-        if statement.kind == "fact":
+        if statement.kind == "fact" and symbols(statement.formula):  # one about numbers alone is a claim
             return scope.assume(statement)
         if statement.kind == "show":
             scope.shown = statement.formula
@@ -97,7 +97,7 @@ class ProofLabeler:
             scope.define(definition, statement.name if claim is None else "")
         if claim is None:
             assert definition is not None
-            return None, f"{print_formula(definition)} [defines {ascii(_defined(definition))[1:-1]}]"
+            return None, f"{print_formula(definition)} [nothing to check: defines {_defined(definition)}]"
         finding, solid = self._claim(claim, statement.cites, scope)
         scope.add(statement.name, claim, solid)
         return finding
@@ -197,7 +197,7 @@ class _Scope:
         written = {_written(n) for n in walk(statement.formula) if isinstance(n, Number) and n.value > 20}
         foreign = sorted(written - self.numbers)
         note = f"; the problem does not say {foreign[0]}" if foreign and self.numbers else ""
-        return None, f"{print_formula(statement.formula)} [assumed{note}]"
+        return None, f"{print_formula(statement.formula)} [nothing to check: assumed{note}]"
 
     def define(self, definition: Comparison, name: str) -> None:
         self.seen |= symbols(definition)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import select
 import shutil
 import signal
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 
 from rewardkit.errors import VerifierError
+from rewardkit.verifiers._limits import limit_memory
 
 START_SECONDS = 60.0
 _WORD = re.compile(rb"rk:(OK|REF|DEN|UNK)$", re.MULTILINE)  # csdp prints lines without an end before it
@@ -60,7 +60,7 @@ class Coqtop:
         os.set_blocking(self._to.fileno(), False)
         os.set_blocking(self._from.fileno(), False)
         try:
-            _limit(self._process.pid, memory_mb)
+            limit_memory(self._process.pid, memory_mb)
             self._begin(preamble)
         except BaseException:
             self.close()
@@ -199,10 +199,3 @@ def _run(command: str, option: str) -> str:
 def _environment(folder: str) -> dict[str, str]:
     # Larger minor heaps and less slack halve the resident memory.
     return {"PATH": os.environ.get("PATH", ""), "HOME": folder, "LC_ALL": "C", "OCAMLRUNPARAM": "s=4M,o=200"}
-
-
-def _limit(pid: int, memory_mb: int) -> None:
-    """Limit a child's memory from outside, where the system can (Linux)."""
-    if hasattr(resource, "prlimit"):
-        resource.prlimit(pid, resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))

@@ -45,7 +45,7 @@ def test_a_right_solution_is_proved_step_by_step(labeler):
         "#### 72",
     )
     assert [label.p_correct for label in found] == [None, 1.0, 1.0, 1.0]
-    assert found[0].evidence == "april = 48 [assumed]"
+    assert found[0].evidence == "april = 48 [nothing to check: assumed]"
     assert found[1].evidence.startswith("may = april / 2; april = 48 |- april / 2 = 24 [proved by coq 8.")
     assert {(label.source, label.meaning) for label in found} == {("proof", "local")}
 
@@ -98,10 +98,15 @@ def test_contradictory_facts_prove_nothing(labeler):
 
 
 @needs_coq
+def test_a_fact_about_numbers_alone_is_a_claim(labeler):
+    assert values(labeler, "fact h1: 16 = 4", "fact h2: 1/2 + 1/2 = 1", "have 2 = 2") == [0.0, 1.0, 1.0]
+
+
+@needs_coq
 def test_a_name_is_defined_once(labeler):
     found = labels(labeler, "fact h1: x = 5", "define y = x + 1", "define y = x + 2", "define z = z + 1", "have y = 6")
     assert [label.p_correct for label in found] == [None, None, 0.0, 0.0, 1.0]
-    assert found[1].evidence == "y = x + 1 [defines y]"
+    assert found[1].evidence == "y = x + 1 [nothing to check: defines y]"
 
 
 @needs_coq
@@ -182,7 +187,10 @@ def test_unknown_is_an_abstention_with_its_reason():
 
 def test_a_number_that_the_problem_does_not_say_is_noted():
     evidence = [label.evidence for label in labels(ProofLabeler(Silent()), "fact x = 48", "fact y = 47")]
-    assert evidence == ["x = 48 [assumed]", "y = 47 [assumed; the problem does not say 47]"]
+    assert evidence == [
+        "x = 48 [nothing to check: assumed]",
+        "y = 47 [nothing to check: assumed; the problem does not say 47]",
+    ]
 
 
 @needs_coq
@@ -190,6 +198,6 @@ def test_examples_of_the_recipe_are_proved(labeler):
     config = load_config(SynthConfig, "synth", "fover-proof", [])
     for example in config.prompt.examples:
         found = labels(labeler, *example.response.splitlines(), problem=Problem.create(example.problem))
-        checked = [x for x in found if "[assumed" not in x.evidence]
+        checked = [x for x in found if "[nothing to check: assumed" not in x.evidence]
         assert checked
         assert [x.p_correct for x in checked] == [1.0] * len(checked), [x.evidence for x in checked]
