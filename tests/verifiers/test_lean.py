@@ -23,14 +23,12 @@ if "--version" in sys.argv:
 assert sys.argv[1:3] == ["--json", "-DmaxErrors=1000"], sys.argv
 failed = set()
 for number, line in enumerate(open(sys.argv[3], encoding="utf-8"), 1):
-    found = re.match(r"theorem (\\w+) +: (.*) := by", line)
-    if found:
-        claim = found[2].replace(" : Int", "").replace("\\u00ac", "not").replace(" = ", " == ")
-        holds = {{"((1) == (1))": True, "((1) == (2))": False, "(not ((1) == (1)))": False}}.get(claim)
-        if holds is None:
-            holds = claim == "(not ((1) == (2)))"
+    if line.startswith("theorem"):
+        found = re.match(r"theorem (\\w+) +: (.*) := by", line)  # it knows no hypotheses
+        claim = found[2].replace(" : Int", "") if found else ""
+        holds = claim in ("((1) = (1))", "(\\u00ac ((1) = (2)))")
         if not holds:
-            failed.add(found[1])
+            failed.add(line.split()[1])
             print(json.dumps({{"severity": "error", "pos": {{"line": number, "column": 0}}, "data": "unsolved goals"}}))
     elif line.startswith("#print axioms"):
         name = line.split()[-1]
