@@ -1,6 +1,6 @@
 """Sequents in one canonical form, so that the same question under other names is asked of a solver once.
 
-Premises are sorted and deduplicated, free names are numbered in order of appearance, bound variables by their depth.
+Premises are sorted and deduplicated, free names are numbered in order of appearance, bound ones too.
 Equal forms mean equal questions up to renaming, which cannot change the answer; the reverse need not hold, and costs a
 second look only. The form is SMT-LIB 2.6 text, printed from our tree alone, and is what the solvers read.
 """
@@ -152,6 +152,7 @@ class _Writer:
         self._parts: list[str] = []
         self._text: list[str] = []
         self._length = 0
+        self._binders = 0
 
     def finish(self) -> tuple[str, ...]:
         return (*self._parts, "".join(self._text))
@@ -171,9 +172,10 @@ class _Writer:
                 self.formula(body, bound)
                 self._add(")")
             case Quantified(quantifier, variable, body):
-                name = f"b{len(bound)}"
+                name = f"b{self._binders}"  # never one that is taken: an inner name may hide an outer one
+                self._binders += 1
                 self._add(f"({quantifier} (({name} {_SORTS[variable.sort]})) ")
-                self.formula(body, {k: v for k, v in bound.items() if k.name != variable.name} | {variable: name})
+                self.formula(body, {**bound, variable: name})
                 self._add(")")
             case Truth(value):
                 self._add("true" if value else "false")

@@ -26,7 +26,8 @@ Pair = tuple[Sequence[Formula], Formula]
 
 _QUICK = 0.1  # seconds for each sequent of a batch; who needs more gets its own call
 _BATCH = 64
-_GRACE = 0.3  # seconds beyond Z3's own limit before the process is killed
+_GRACE = 0.3  # seconds beyond the solver's own limit before the process is killed
+_BATCH_GRACE = 0.6  # the same for a batch, whose last sequent may begin late
 
 
 class Z3Verifier:
@@ -199,7 +200,7 @@ class Z3Verifier:
         start = time.monotonic()
         batch = [[s.declarations(), s.premises, s.goal, s.arithmetic] for s in sequents]
         with self._turns[worker]:
-            worker.seconds = (2 if len(sequents) > 1 else 1) * seconds + _GRACE
+            worker.seconds = seconds + (_BATCH_GRACE if len(sequents) > 1 else _GRACE)
             answers = worker.call(batch, self._milliseconds(seconds), seconds)
         each = (time.monotonic() - start) / max(1, len(answers))
         return [self._verdict(answer, each) for answer in answers]

@@ -94,6 +94,11 @@ def test_a_merged_step_is_wrong_if_one_line_is(judge):
     assert values(judge([f"{right}; fact3 & int1 -> int3: {{C}}", f"{right}\n{wrong}"])) == [1.0, 0.0]
 
 
+def test_a_merged_step_with_an_unread_line_is_right_no_more_but_may_be_wrong(judge):
+    right, wrong = "fact1 & fact2 -> int1: {B}", "fact1 -> int2: {C}"
+    assert values(judge([f"{right}; and so on", f"and so on; {wrong}"])) == [None, 0.0]
+
+
 def test_undecided_abstains():
     class Undecided:
         name = "none"

@@ -3,7 +3,7 @@
 import pytest
 
 from rewardkit.verifiers.fol_parser import parse_formula
-from rewardkit.verifiers.formula import Comparison, Predicate, Variable
+from rewardkit.verifiers.formula import Comparison, Predicate, Quantified, Variable
 from rewardkit.verifiers.normalise import Unsupported, normalise
 
 
@@ -38,6 +38,7 @@ def test_renamed_and_reordered_sequents_are_one(one, two):
         (("A", "B -> A"), ("B -> A", "A")),
         (("R(a)", "B"), ("R(a, a)", "B")),
         (("∀x ∃x F(x)", "A"), ("∀x ∃y F(x)", "A")),
+        (("∀x ∃x ∀y R(x, y)", "A"), ("∀x ∃x ∀y R(y, y)", "A")),
     ],
 )
 def test_different_sequents_stay_apart(one, two):
@@ -53,6 +54,12 @@ def test_names_of_different_sorts_stay_apart(sorts):
 def test_names_that_look_like_canonical_ones_do_no_harm():
     assert key("p1", "p0") == key("A", "B")
     assert normalise([Predicate("p1")], Predicate("p0")).restore("p0, not p1") == "p1, not p0"
+
+
+def test_a_name_at_another_sort_hides_nothing():
+    x = Variable("x", "object")
+    inner = Quantified("forall", Variable("x", "real"), Predicate("F", (x,)))
+    assert normalise([], Quantified("forall", x, inner)).names.keys() == {("F", ("object",), True)}
 
 
 def test_an_object_is_no_number():

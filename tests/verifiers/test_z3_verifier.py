@@ -18,7 +18,7 @@ x, y = Variable("x"), Variable("y")
 
 @pytest.fixture(scope="module")
 def solver():
-    with Z3Verifier(tables=False, cache_size=0) as made:
+    with Z3Verifier(seconds=10, tables=False, cache_size=0) as made:
         yield made
 
 
@@ -68,6 +68,8 @@ def status(verifier, premises, goal):
         (["A <-> ∀x F(x)", "A"], "F(a)", "proved"),
         (["F(a)"], "∃x (F(x) → ∀x F(x))", "proved"),
         (["∀x (F(x) v ∀x G(x))", "¬F(a)"], "G(b)", "proved"),
+        (["∀x ∃x ∀y R(x, y)"], "∃x ∀y R(x, y)", "proved"),
+        (["∀x ∃x ∀y R(x, y)"], "∃x ∀y R(y, x)", "refuted"),
     ],
 )
 def test_entailment(verifier, premises, goal, expected):
@@ -92,8 +94,10 @@ def test_one_predicate_at_two_arities_is_two(verifier):
 
 def test_a_quantifier_shared_by_two_places_keeps_both_meanings(verifier):
     some = parse_formula("∃x F(x)")
-    assert verifier.verify([], Connected("implies", some, some)).status == "proved"
-    assert verifier.verify([Connected("implies", some, Not(some)), some], Predicate("A")).reason == CONTRADICTION
+    either = Connected("or", some, Predicate("P"))
+    rule = Connected("or", Not(some), Predicate("Q"))
+    found = verifier.verify([Connected("and", either, rule), parse_formula("F(a)")], Predicate("Q"))
+    assert (found.status, found.reason) == ("proved", "")
 
 
 def _random_formula(draw, depth, bound):
@@ -198,7 +202,7 @@ def test_a_hard_sequent_ends_within_its_limit_and_the_next_call_works():
         start = time.monotonic()
         verdict = verifier.verify([], hard())
         assert (verdict.status, verdict.reason) == ("unknown", "out of time")
-        assert time.monotonic() - start < 2.0
+        assert time.monotonic() - start < 4.0  # left alone it takes hours; 1.3 s on an idle machine
         assert verifier.verify([compare(x, ">", 1)], compare(x, ">", 0)).status == "proved"
 
 
@@ -215,10 +219,11 @@ def test_a_solver_that_ignores_its_limit_is_killed(monkeypatch):
         assert verifier.verify([compare(x, ">", 1)], compare(x, ">", 0)).status == "proved"
 
 
-def test_a_hard_sequent_in_a_batch_harms_no_other(solver):
+def test_a_hard_sequent_in_a_batch_harms_no_other():
     sequents = [([compare(x, ">", i)], compare(x, ">", 5)) for i in range(10)]
     sequents.insert(3, ([], hard()))
-    found = [verdict.status for verdict in solver.verify_many(sequents)]
+    with Z3Verifier(seconds=1.0) as verifier:
+        found = [verdict.status for verdict in verifier.verify_many(sequents)]
     assert found == ["refuted"] * 3 + ["unknown"] + ["refuted"] * 2 + ["proved"] * 5
 
 
