@@ -19,6 +19,7 @@ import random
 import resource
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -30,9 +31,11 @@ from rewardkit.labelers.logic import LogicLabeler
 from rewardkit.problems.deduction import deductions
 from rewardkit.text.logic import Inference, read_step
 from rewardkit.types import Trace
+from rewardkit.verifiers.coq import CoqVerifier
 from rewardkit.verifiers.fol_parser import parse_formula
 from rewardkit.verifiers.formula import Connected, Formula, Not, Predicate, Quantified, Truth
 from rewardkit.verifiers.normalise import shape
+from rewardkit.verifiers.statements import parse_sequent
 from rewardkit.verifiers.z3 import Z3Verifier
 
 SPOILT = 0.45
@@ -215,7 +218,57 @@ def label_part(part: tuple[int, int]) -> float:
 
 _traces: list[Trace] = []
 
-CASES: dict[str, Callable[[bool], list[str]]] = {"logic": logic}
+# --- coq ---
+
+
+def coq(quick: bool) -> list[str]:
+    """Sequents of word problems, half of them false, each a new one: there is no cache."""
+    count = 300 if quick else 2000
+    kinds: dict[str, Callable[[random.Random], str]] = {
+        "numbers alone": _calculation,
+        "from hypotheses": _from_hypotheses,
+        "whole numbers": _whole_numbers,
+    }
+    lines = []
+    for name, make in kinds.items():
+        draw = random.Random(0)
+        sequents = [parse_sequent(make(draw)) for _ in range(count if name == "numbers alone" else count // 4)]
+        with CoqVerifier() as verifier:
+            verifier.verify(*sequents[0])  # start it
+            start, wall, resident = _coq_spent(verifier), time.perf_counter(), []
+            found = Counter[str]()
+            for i, sequent in enumerate(sequents):
+                found[verifier.verify(*sequent).status] += 1
+                if i % 100 == 0:
+                    resident.append(psutil.Process(verifier.pid).memory_info().rss >> 20)
+            taken, wall = _coq_spent(verifier) - start, time.perf_counter() - wall
+        print(f"  {name}: {dict(found)}, {len(sequents) / wall:.0f}/s by the wall, {min(resident)}-{max(resident)} MiB")
+        lines.append(f"coq, {name}: {len(sequents) / taken:.0f} steps/s (target >= 150)")
+    return lines
+
+
+def _calculation(draw: random.Random) -> str:
+    a, b, k = draw.randint(2, 99), draw.randint(2, 12), draw.randint(2, 9)
+    return f"|- {a} + {a} / {b} * {k} = {a * (b + k) + draw.choice([0, draw.randint(1, 5)])} / {b}"
+
+
+def _from_hypotheses(draw: random.Random) -> str:
+    a, b = draw.randint(2, 99), draw.randint(2, 12)
+    return f"x = {2 * a}; y = x / 2; z = (x + y) * {b} |- z = {3 * a * b + draw.choice([0, 1])}"
+
+
+def _whole_numbers(draw: random.Random) -> str:
+    a, b = draw.randint(2, 99), draw.randint(2, 12)
+    return f"int_x = {a}; int_y = {b} * int_x |- int_y - int_x = {a * b - a + draw.choice([0, 1])}"
+
+
+def _coq_spent(verifier: CoqVerifier) -> float:
+    """Processor seconds so far of this process and of Coq, those that have ended included."""
+    running = psutil.Process(verifier.pid).cpu_times()
+    return spent() + running.user + running.system + running.children_user + running.children_system
+
+
+CASES: dict[str, Callable[[bool], list[str]]] = {"coq": coq, "logic": logic}
 
 if __name__ == "__main__":
     main()

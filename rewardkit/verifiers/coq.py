@@ -20,8 +20,9 @@ from pathlib import Path
 from rewardkit.errors import VerifierError
 from rewardkit.verifiers._coqtop import Coqtop, CoqtopError, coq_version, libraries
 from rewardkit.verifiers.base import Verdict
-from rewardkit.verifiers.formula import Connected, Formula, Not, Number, Operation, walk
+from rewardkit.verifiers.formula import Comparison, Connected, Formula, Not, Number, Operation, walk
 from rewardkit.verifiers.printing import Dialect, Printer, Sequent, Unprintable, prepare
+from rewardkit.verifiers.values import value
 
 OLDEST = (8, 13)
 INSTALL = "install it with `apt-get install coq` (Debian, Ubuntu) or `opam install coq`, version 8.13 or later"
@@ -191,10 +192,13 @@ def coq_sentence(sequent: Sequent, seconds: float = 5.0) -> str:
     no = _closed(printer, [*premises, *extra], f"(~ {goal})")
     tactics = _tactics(sequent)
     limit = max(1, int(seconds / (2 * len(tactics) + bool(extra))))
+    sides = [(yes, "OK"), (no, "REF")]
+    if _seems_false(sequent):
+        sides.reverse()
     tries = [
         f'assert {claim} by (timeout {limit} (abstract ({tactic}))); idtac "rk:{word}"'
         for tactic in tactics
-        for claim, word in ((yes, "OK"), (no, "REF"))
+        for claim, word in sides
     ]
     body = "first [ " + " | ".join([*tries, 'idtac "rk:UNK"']) + " ]"
     if extra:
@@ -202,6 +206,20 @@ def coq_sentence(sequent: Sequent, seconds: float = 5.0) -> str:
         proof = f"timeout {limit} (abstract (intros; repeat split; first [ rk_linear | rk_real | rk_hard ]))"
         body = f'first [ assert {needed} by ({proof}); {body} | idtac "rk:DEN" ]'
     return f"Goal True. {body}. Abort."
+
+
+def _seems_false(sequent: Sequent) -> bool:
+    """Whether a goal about numbers alone is false: a guess at which side to try first, no more.
+
+    With premises the goal comes first: where they contradict each other, both sides can be proved.
+    """
+    if sequent.premises or not isinstance(sequent.goal, Comparison):
+        return False
+    a, b = value(sequent.goal.left, {}), value(sequent.goal.right, {})
+    if a is None or b is None:
+        return False
+    true = {"=": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}
+    return not true[sequent.goal.relation]
 
 
 def _closed(printer: Printer, premises: Sequence[str], goal: str) -> str:

@@ -32,7 +32,7 @@ Ltac rk_open := intros; repeat match goal with h : _ /\ _ |- _ => destruct h end
 Ltac rk_linear := intros; lra.
 Ltac rk_real := rk_open; first [ field; lra | subst; lra | subst; field; repeat split; lra ].
 Ltac rk_hard := rk_open; repeat split_Rabs; rk_roots;
-  first [ subst; lra | rk_quotients; first [ subst; lra | nra | subst; nra | intro; subst; nra | rk_sums ] | solve [ intuition (subst; lra) ] ].
+  first [ subst; lra | solve [ intuition (subst; lra) ] | rk_quotients; first [ subst; lra | nra | subst; nra | intro; subst; nra | rk_sums ] ].
 Ltac rk_int := intros; lia.
 Ltac rk_int_hard := intros; first [ nia | subst; nia ].
 
