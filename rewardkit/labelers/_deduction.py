@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-from rewardkit.text.logic import HYPOTHESIS, Claim, FinalAnswer, Inference, Line, LogicProblem
+from rewardkit.text.logic import HYPOTHESIS, Claim, FinalAnswer, Inference, Line, LogicProblem, Prose
 from rewardkit.verifiers.fol_parser import FormulaError, parse_formula
 from rewardkit.verifiers.formula import Formula, Not
+
+_INT = re.compile(r"\bint ?\d{1,6}\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -57,6 +60,9 @@ class Deduction:
         self.hypothesis = _formula(problem.hypothesis)
         self.nodes = [Node(step, line) for step, line in lines if isinstance(line, Inference)]
         claims = [line.claim for _, line in lines if isinstance(line, FinalAnswer)]
+        self._mentioned = {
+            _key(name) for _, line in lines if isinstance(line, Prose) for name in _INT.findall(line.text)
+        }
         self._defined: dict[str, list[int]] = {}
         for index, node in enumerate(self.nodes):
             self._defined.setdefault(node.line.concludes, []).append(index)
@@ -65,20 +71,19 @@ class Deduction:
         for index in range(len(self.nodes)):
             self._cite(index)
 
-    def chain(self, index: int) -> tuple[float | None, int]:
-        """Whether an inference and everything that it rests on is right, and the first step that is not."""
-        waiting, seen = [index], {index}
-        while waiting:
-            for parent in self.nodes[waiting.pop()].parents:
-                if parent not in seen:
-                    seen.add(parent)
-                    waiting.append(parent)
-        ordered = [self.nodes[i] for i in sorted(seen)]
-        for wanted in (0.0, None):
-            for node in ordered:
-                if node.p_correct == wanted:
-                    return wanted, node.step
-        return 1.0, self.nodes[index].step
+    def chains(self) -> list[tuple[float | None, int]]:
+        """For each inference whether it and everything that it rests on is right, and the first step that is not."""
+        faults: list[dict[float | None, int]] = []  # for 0.0 and None the first step with such a label
+        found: list[tuple[float | None, int]] = []
+        for node in self.nodes:
+            mine = {} if node.p_correct == 1.0 else {node.p_correct: node.step}
+            for parent in node.parents:
+                for value, step in faults[parent].items():
+                    mine[value] = min(step, mine.get(value, step))
+            faults.append(mine)
+            worst = next((value for value in (0.0, None) if value in mine), 1.0)
+            found.append((worst, mine.get(worst, node.step)))
+        return found
 
     def derivations(self, claim: Claim) -> list[int]:
         """The inferences whose conclusion is the hypothesis (PROVED) or its negation (DISPROVED)."""
@@ -111,10 +116,8 @@ class Deduction:
         name = node.line.concludes
         if name.startswith("assump"):
             node.settle(None, "assumptions are not supported")
-        elif name.startswith("fact"):
-            node.settle(
-                0.0, f"{name} is given and cannot be concluded anew" if name in self.facts else f"{name} is no fact"
-            )
+        elif name in self.facts:
+            node.settle(0.0, f"{name} is given and cannot be concluded anew")
         elif name == HYPOTHESIS:
             if node.goal is not None and not (self._is(node.goal, "PROVED") or self._is(node.goal, "DISPROVED")):
                 node.settle(None, "what is called the hypothesis is neither it nor its negation")
@@ -145,9 +148,15 @@ class Deduction:
             node.parents.append(earlier[-1])
             goal = self.nodes[earlier[-1]].goal
             self._use(node, name, goal if goal is not None else "cannot be read")
+        elif not defined and not self.facts:
+            node.settle(None, "the problem's facts are not known")
+        elif not defined and name in self._mentioned:
+            node.settle(None, f"{name} stands only where the text is not in the format of a step")
         elif not defined:
             what = "is not among the facts" if name.startswith(("fact", "sent")) else "is never defined"
             node.settle(0.0, f"{name} {what}")
+        elif node.p_correct == 0.0:
+            pass  # one error is enough
         elif self._rests_on(defined[0], node.line.concludes):
             node.settle(0.0, f"circular: {name} itself rests on {node.line.concludes}")
         else:
@@ -177,6 +186,10 @@ class Deduction:
         """Every fact, None where one cannot be read."""
         read = [fact for fact in self.facts.values() if not isinstance(fact, str)]
         return read if len(read) == len(self.facts) else None
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "").lower()
 
 
 def _parse(text: str) -> Formula | str:

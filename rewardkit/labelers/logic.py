@@ -22,16 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from rewardkit.labelers._deduction import Deduction, Node
-from rewardkit.text.logic import Claim, FinalAnswer, Inference, Line, read_problem, read_step
+from rewardkit.text.logic import Claim, FinalAnswer, Inference, Line, Prose, read_problem, read_step
 from rewardkit.types import Meaning, StepLabel, Trace
 from rewardkit.verifiers.base import Verdict, Verifier
 from rewardkit.verifiers.formula import Formula, Not
 from rewardkit.verifiers.z3 import CONTRADICTION, default_verifier
 
 NOTHING = "nothing to check"
+MAX_LINES = 300  # of a response
 
 Found = tuple[float | None, str]
 
@@ -129,11 +130,15 @@ class _Work:
         self.lines: list[tuple[int, Line]] = [
             (index, line) for index, step in enumerate(trace.steps) for line in read_step(step.text)
         ]
+        if len(self.lines) > MAX_LINES:  # a part alone would make references look wrong that are not
+            self.lines = [(index, Prose(f"a response of more than {MAX_LINES} lines")) for index, _ in self.lines]
         self.problem = read_problem(trace.problem)
         self.deduction = Deduction(self.problem, self.lines)
+        self._derivations = {claim: self.deduction.derivations(claim) for claim in get_args(Claim)}
         self._open = [node for node in self.deduction.nodes if node.open]
         self._wide = self._unknown_sequents()
         self._wide_verdicts: list[Verdict] = []
+        self._chains: list[tuple[float | None, int]] = []
 
     def sequents(self) -> list[tuple[list[Formula], Formula]]:
         """What a verifier has to decide: the inferences, then what an answer of UNKNOWN asks for."""
@@ -144,6 +149,7 @@ class _Work:
         for node, verdict in zip(self._open, verdicts, strict=False):
             node.settle(*_judge(verdict, node))
         self._wide_verdicts = verdicts[len(self._open) :]
+        self._chains = self.deduction.chains()
 
     def analysis(self, source: str) -> LogicAnalysis:
         found: list[list[Found]] = [[] for _ in self.trace.steps]
@@ -158,7 +164,7 @@ class _Work:
                 cites[step] |= {self.deduction.nodes[i].step for i in node.parents}
             elif isinstance(line, FinalAnswer):
                 found[step].append(self._answer(line.claim, before))
-                used = self.deduction.derivations(line.claim)
+                used = self._derivations[line.claim]
                 cites[step] |= {self.deduction.nodes[i].step for i in used if i < before}
             else:
                 found[step].append((None, f"not in the format of a step: '{line.text[:60]}'"))
@@ -185,7 +191,7 @@ class _Work:
         what = "the hypothesis" if claim == "PROVED" else "the negation of the hypothesis"
         if self.deduction.hypothesis is None:
             return None, "the problem's hypothesis is not given or cannot be read"
-        chains = [self.deduction.chain(i) for i in self.deduction.derivations(claim) if i < before]
+        chains = [self._chains[i] for i in self._derivations[claim] if i < before]
         if not chains:
             return 0.0, f"{what} is never derived"
         right, step = max(chains, key=lambda chain: {1.0: 2, None: 1, 0.0: 0}[chain[0]])
@@ -200,8 +206,8 @@ class _Work:
 
     def _answer_unknown(self, before: int) -> Found:
         for claim in ("PROVED", "DISPROVED"):
-            for index in self.deduction.derivations(claim):
-                if index < before and self.deduction.chain(index)[0] == 1.0:
+            for index in self._derivations[claim]:
+                if index < before and self._chains[index][0] == 1.0:
                     return 0.0, f"the steps show that the hypothesis is {claim}"
         gold = self.problem.label
         if gold is not None:

@@ -25,6 +25,7 @@ from rewardkit.types import Problem
 Claim = Literal["PROVED", "DISPROVED", "UNKNOWN"]
 
 HYPOTHESIS = "hypothesis"
+MAX_PREMISES = 32
 
 _ARROWS = ("->", "=>", "→", "⇒", "⊢")
 _NAME = re.compile(r"[A-Za-z_]{1,20}\d{0,6}|\[[A-Za-z]{1,20}\d{0,6}\]")
@@ -156,6 +157,8 @@ def _read_inference(text: str) -> Inference | None:
         return None
     names = [_key(each) for each in re.split(r"[&,∧]|\band\b", premises)] if premises else []
     names = [each for each in names if each and each != "void"]
+    if len(names) > MAX_PREMISES:
+        return None
     unread = tuple(each for each in names if not _NAME.fullmatch(each))
     return Inference(tuple(names), _key(concluded[1]), formula.strip(), unread)
 

@@ -177,6 +177,14 @@ def test_an_undefined_reference_spoils_its_step_only(judge, premise, evidence):
     assert found[1][0] == 1.0
 
 
+def test_a_name_that_stands_in_unread_text_may_be_defined_there(judge):
+    assert values(judge(["int1: {B}, from fact1 and fact2", "int1 & fact3 -> int2: {C}"])) == [None, None]
+
+
+def test_without_known_facts_no_reference_to_one_is_wrong(judge):
+    assert judge(["fact1 -> int1: {A}"], facts=None) == [(None, "the problem's facts are not known")]
+
+
 def test_an_unknown_predicate_does_not_follow(judge):
     assert values(judge(["fact1 -> int1: {ZZ}{b}", "fact1 -> int2: {A} v {ZZ}{b}"])) == [0.0, 1.0]
 
@@ -354,6 +362,11 @@ def test_facts_from_the_prompt_after_worked_examples(labeler):
 def test_it_is_registered():
     labeler = load_labeler("logic")
     assert (labeler.name, labeler.meaning) == ("logic", "local")
+
+
+def test_a_response_of_too_many_lines_abstains(judge):
+    steps = [f"int{i + 1} -> int{i}: {{A}}" for i in range(20000)]
+    assert set(values(judge(steps))) == {None}
 
 
 @pytest.mark.parametrize(
