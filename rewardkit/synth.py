@@ -58,6 +58,16 @@ class SourceConfig(Config):
     split: str = "train"
 
 
+class ProblemsConfig(SourceConfig):
+    """Problems to generate responses for.
+
+    Attributes:
+        options: of a made source, such as ``{depth: 4, seed: 1}`` for ``generate:deduction``.
+    """
+
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class TracesConfig(SourceConfig):
     """Existing traces to label.
 
@@ -78,17 +88,19 @@ class SynthConfig(Config):
         prompt: how a problem is put, see `PromptConfig`.
         split: the rule that cuts responses into steps, see `rewardkit.text.split`.
         labelers: names of labelers, or ``path/to/file.py:Class``.
+        allow_code: let labelers such as ``code`` run, in a sandbox, programs that a model wrote.
         output: the folder of the run.
         seed: of the sampling.
         rows_per_file: a new Parquet file begins after so many traces.
     """
 
-    problems: SourceConfig | None = None
+    problems: ProblemsConfig | None = None
     traces: TracesConfig | None = None
     generator: GeneratorConfig = GeneratorConfig()
     prompt: PromptConfig = PromptConfig()
     split: SplitRule = "lines"
     labelers: tuple[str, ...] = ()
+    allow_code: bool = False
     output: str
     seed: int = 0
     rows_per_file: int = Field(default=50_000, ge=1)
@@ -134,7 +146,7 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
     """
     from rewardkit.labelers import load_labeler
 
-    labelers = [load_labeler(name) for name in config.labelers]
+    labelers = [load_labeler(name, allow_code=config.allow_code) for name in config.labelers]
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
     with RunState(config.output, config.model_dump(mode="json", exclude={"output"})) as state:
         state.begin(work.ids, work.inputs)
@@ -191,7 +203,12 @@ class GenerateWork:
         self._generator: Generator | None = None
         source = config.problems
         loaded = load_problems(
-            source.source, source.limit, offset=source.offset, subset=source.subset, split=source.split
+            source.source,
+            source.limit,
+            offset=source.offset,
+            subset=source.subset,
+            split=source.split,
+            options=source.options,
         )
         self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
         self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]

@@ -22,6 +22,7 @@ _COMMANDS = {
     "score": "rewardkit.cli.score:score",
     "serve": "rewardkit.cli.serve:serve",
     "show": "rewardkit.cli.show:show",
+    "labels": "rewardkit.cli.labels:labels",
     "recipes": "rewardkit.cli.recipes:recipes",
     "doctor": "rewardkit.cli.doctor:doctor",
 }

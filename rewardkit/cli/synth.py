@@ -12,6 +12,9 @@ from rewardkit.cli._output import ProgressLine, panel, print_json, set_resume
 if TYPE_CHECKING:
     from rewardkit.synth import SynthResult
 
+_FORMAL = ("algebra", "logic", "proof")
+"""Labelers that prove and refute, rather than compute."""
+
 
 def synth(
     recipe: Annotated[str, typer.Argument(help="A path, or the name of a shipped recipe: see `rewardkit recipes`.")],
@@ -54,7 +57,7 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     counts = result.counts
     rows = [
         ("traces", f"{counts['traces']:,} to {counts['problems']:,} problems, {counts['steps']:,} steps"),
-        *_label_rows(counts["labels"]),
+        *_label_rows(counts["labels"], counts.get("abstentions", {})),
     ]
     if counts["bad_rows"]:
         rows.append(("bad rows", f"{counts['bad_rows']:,}, kept with their reasons in bad_rows.jsonl"))
@@ -69,9 +72,18 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     panel("labelled traces", rows, [then])
 
 
-def _label_rows(labels: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
+def _label_rows(labels: dict[str, dict[str, int]], abstentions: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     rows = []
     for source, found in labels.items():
         text = f"{found['correct']:,} correct, {found['wrong']:,} wrong, {found['abstained']:,} abstained"
+        if source in _FORMAL:
+            why = abstentions.get(source, {})
+            counts = [
+                found["correct"],
+                found["wrong"],
+                *(why.get(kind, 0) for kind in ("unknown", "unparsed", "nothing")),
+            ]
+            names = ("proved", "refuted", "unknown", "unparsed", "with nothing to check")
+            text = ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
         rows.append((f"labels: {source}", text))
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rewardkit.errors import ConfigError
 from rewardkit.registry import load
 from rewardkit.types import Meaning, StepLabel, Trace
 
@@ -28,18 +29,29 @@ class Labeler(Protocol):
 
 LABELERS: dict[str, str] = {
     "arithmetic": "rewardkit.labelers.arithmetic:ArithmeticLabeler",
+    "algebra": "rewardkit.labelers.algebra:AlgebraLabeler",
+    "code": "rewardkit.labelers.code:CodeLabeler",
     "answer": "rewardkit.labelers.answer:AnswerLabeler",
+    "proof": "rewardkit.labelers.proof:ProofLabeler",
+    "logic": "rewardkit.labelers.logic:LogicLabeler",
 }
 
 
-def load_labeler(name: str) -> Labeler:
+def load_labeler(name: str, *, allow_code: bool = False) -> Labeler:
     """Make the labeler of that name (a key of `LABELERS`, or ``path/to/file.py:Class``), with its defaults.
 
+    Args:
+        name: of the labeler.
+        allow_code: let it be one that runs programs which a model wrote (a class with ``runs_code = True``).
+
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it runs programs and may not.
 
     >>> load_labeler("arithmetic").meaning
     'local'
     """
-    labeler: Labeler = load(name, LABELERS, "labeler")()
+    kind = load(name, LABELERS, "labeler")
+    if getattr(kind, "runs_code", False) and not allow_code:
+        raise ConfigError(f"labeler '{name}' runs programs that a model wrote; to let it, set allow_code: true")
+    labeler: Labeler = kind()
     return labeler

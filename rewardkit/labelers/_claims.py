@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rewardkit.labelers._names import Names
 from rewardkit.labelers._tokens import (
     BAD,
     BREAK,
@@ -59,15 +60,20 @@ class Claim:
     right: Side
 
 
-def find_claims(text: str) -> Iterator[Claim]:
+def find_claims(text: str, names: Names | None = None) -> Iterator[Claim]:
     """Yield the claims that a text makes, in the order in which they end.
+
+    Args:
+        text: any text.
+        names: what names stand for by the texts before it; learns from this one.
 
     >>> [claim] = find_claims("He has 3 + 4 = 7 cats.")
     >>> [t.text for t in claim.tokens[claim.left.start : claim.left.end]], claim.relation
     (['3', '+', '4'], '=')
     """
     before: Sequence[Token] = ()
-    for segment in _segments(settle(tokenize(text))):
+    tokens = settle(tokenize(text))
+    for segment in _segments(tokens if names is None else names.replace(tokens)):
         if any(t.kind == REL for t in segment):
             if before:
                 yield from _carried_claim(before, segment)

@@ -15,7 +15,8 @@ from rewardkit.labelers._expressions import (
     Operand,
     read_operand,
 )
-from rewardkit.labelers._tokens import OP, REL, WORD, Token
+from rewardkit.labelers._tokens import OP, OPEN, REL, WORD, Token
+from rewardkit.labelers._units import check_units, has_units
 from rewardkit.labelers._values import Unreadable, Value
 from rewardkit.labelers._words import (
     COMPARISONS,
@@ -33,6 +34,8 @@ from rewardkit.labelers._words import (
 )
 
 MAX_EVIDENCE = 200  # characters
+UNITS_DIFFER = "the units differ"
+DEFINITION = "what one thing comes to, not a calculation"
 MAX_READINGS = 32
 
 
@@ -73,22 +76,37 @@ class Checker:
             left = _read(claim.tokens, claim.left, whole=True)
             right = _read(claim.tokens, claim.right, whole=False)
         except Unreadable as error:
-            return Check(None, str(error))
+            return self._with_units(claim, str(error))
         if not _asserts(claim, left, right):
-            return Check(None, "no calculation found")
+            return self._with_units(claim, "no calculation found")
         holds = _compare(claim.relation, left, right)
         if not holds and _another_reading_holds(claim, left, right):
             holds = True
+        if holds and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
+            return self._with_units(claim, UNITS_DIFFER, Check(True, _evidence(claim, left, right, self.text, True)))
         doubt = "" if holds else self._doubt(claim, left, right) if holds is False else "it may be rounded"
+        if doubt in (UNITS_DIFFER, DEFINITION):
+            return self._with_units(claim, doubt)
         return Check(None, doubt) if doubt else Check(holds, _evidence(claim, left, right, self.text, bool(holds)))
+
+    def _with_units(self, claim: Claim, reason: str, without: Check | None = None) -> Check:
+        """Decide a claim between quantities with units; `without` is what plain numbers say, None where they cannot."""
+        holds = check_units(claim, without is not None) if has_units(claim) else None
+        source = self.text[claim.tokens[claim.left.start].start : claim.tokens[claim.right.end - 1].end]
+        shown = " ".join(source.split())[: MAX_EVIDENCE - 30]
+        if holds:
+            return Check(True, shown)
+        if holds is None or self.doubted or self.rounded or claim.left.prose:
+            return without if without and holds is None else Check(None, reason)
+        return Check(False, f"{shown} is false with these units")
 
     def _doubt(self, claim: Claim, left: Operand, right: Operand) -> str:
         """Why a claim that does not hold is not called false; "" where there is no doubt."""
         tokens = claim.tokens
         if _is_definition(claim, left, right):
-            return "what one thing comes to, not a calculation"
+            return DEFINITION
         if _mixes_units([*tokens[claim.left.start : claim.left.end], *tokens[claim.right.start : right.last + 3]]):
-            return "the units differ"
+            return UNITS_DIFFER
         words = {t.text for t in tokens[max(0, claim.left.start - MAX_SIDE) : claim.right.end] if t.kind == WORD}
         if words & HYPOTHESES or self.doubted or self._is_question(tokens[-1].end):
             return "it may not be asserted as true"
@@ -110,7 +128,7 @@ class Checker:
             behind = claim.tokens[right.stop : right.stop + 1]
             if self.rounded or (behind and behind[0].text == "and"):
                 return "it may be rounded, or go on"
-        if a == -b:
+        if a == -b and not _shows_signs(claim):
             return "the sign may stand in words"
         if a and b and (a / b in _POWERS_OF_TEN or b / a in _POWERS_OF_TEN) and self.large_units:
             return "the units may differ"
@@ -260,6 +278,16 @@ def _is_definition(claim: Claim, left: Operand, right: Operand) -> bool:
     if right.calculation:
         return bool(left.parts or right.parts & HAS_PERCENT)
     return right.last + 1 < claim.right.end or not -1 < right.value < 1
+
+
+def _shows_signs(claim: Claim) -> bool:
+    """Whether a number of the claim is written with a minus of its own, "-41 * -3", so that signs are minded."""
+    for side in (claim.left, claim.right):
+        for i in range(side.start, side.end - 1):
+            before = claim.tokens[i - 1].kind if i > side.start else OP
+            if claim.tokens[i].kind == OP and claim.tokens[i].text == "-" and before in (OP, OPEN):
+                return True
+    return False
 
 
 def _mixes_units(tokens: Sequence[Token]) -> bool:

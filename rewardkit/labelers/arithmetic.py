@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from rewardkit.labelers._claims import find_claims
+from rewardkit.labelers._names import Names
 from rewardkit.labelers._verdicts import Checker
 from rewardkit.types import Meaning, StepLabel, Trace
 
@@ -18,6 +19,9 @@ __all__ = ["ArithmeticLabeler", "check_text"]
 _RELATION = re.compile(r"[=<>≈≃≠≤≥⩽⩾＝]|\\(?:approx|simeq|leq?|geq?|neq?|lt|gt)")
 _RELATION_WORD = re.compile(r"equal|\b(?:is|are|gives)\b")
 _OPERATION = re.compile(r"[-−–+*/×÷%]|\\(?:times|cdot|div)|plus|minus|times|multiplied|divided")
+
+MAX_TEXT = 200_000
+"""Characters of a step; a longer one gets None, so that no step takes more than a fraction of a second."""
 
 
 class ArithmeticLabeler:
@@ -38,28 +42,38 @@ class ArithmeticLabeler:
     def label(self, trace: Trace) -> list[StepLabel]:
         """One label for every step, in order. Never raises, on any text."""
         labels = []
+        names = Names()
+        before = ""
         for index, step in enumerate(trace.steps):
-            p_correct, evidence = check_text(step.text)
+            p_correct, evidence = check_text(_continued(before, step.text), names)
+            before = step.text
             labels.append(StepLabel(trace.id, index, p_correct, self.name, self.meaning, evidence))
         return labels
 
 
-def check_text(text: str) -> tuple[float | None, str]:
+def check_text(text: str, names: Names | None = None) -> tuple[float | None, str]:
     """Check the calculations of one text: 0.0, 1.0 or None, and the evidence in one line.
+
+    Args:
+        text: any text.
+        names: what names stand for by the texts before it ("A = 12"); learns from this one.
 
     >>> check_text("48 clips / 2 = 24 clips, and 20% of 50 = 10.")
     (1.0, '48 clips / 2 = 24')
     >>> check_text("5/0 = 7")
     (None, 'division by zero')
     """
+    if len(text) > MAX_TEXT:
+        return None, f"longer than {MAX_TEXT:,} characters"
     if not _RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
         return None, "no calculation found"
     first_true = reason = ""
     checker = Checker(text)
-    for claim in find_claims(text):
+    names = Names() if names is None else names
+    for claim in find_claims(text, names):
         check = checker.check(claim)
         if check.holds is False:
-            return 0.0, check.evidence
+            return 0.0, check.evidence + names.cited(claim.tokens[claim.left.start].start, claim.tokens[-1].end)
         if check.holds:
             first_true = first_true or check.evidence
         else:
@@ -67,3 +81,14 @@ def check_text(text: str) -> tuple[float | None, str]:
     if first_true:
         return 1.0, first_true
     return None, reason or "no calculation found"
+
+
+_TAIL = re.compile(r"[-0-9+*/×÷·^(). ]{1,200}")
+
+
+def _continued(before: str, text: str) -> str:
+    """A step that begins with "=", behind what it continues: the last side of the step before, if plain numbers."""
+    if not text.lstrip().startswith("=") or text.lstrip().startswith("=="):
+        return text
+    tail = before[-200:].rpartition("=")[2].strip().rstrip(".")
+    return f"{tail} {text.lstrip()}" if _TAIL.fullmatch(tail) else text

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardkit.errors import DataError
+from rewardkit.labels.abstentions import abstention
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
 from rewardkit.types import Problem, Step, StepLabel, Trace
@@ -202,6 +203,7 @@ class DatasetCounts:
         self.traces = 0
         self.steps = 0
         self.labels: dict[str, Counter[str]] = {}
+        self.abstentions: dict[str, Counter[str]] = {}
         self._problems: set[str] = set()
 
     def watch(self, rows: Iterable[LabelledTrace]) -> Iterator[LabelledTrace]:
@@ -212,13 +214,25 @@ class DatasetCounts:
             self._problems.add(row.trace.problem.id)
             for label in row.labels:
                 self.labels.setdefault(label.source, Counter())[verdict(label)] += 1
+                if label.p_correct is None:
+                    self.abstentions.setdefault(label.source, Counter())[abstention(label.evidence)] += 1
             yield row
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"problems", "traces", "steps", "labels": {source: {"correct", "wrong", "abstained"}}}``."""
+        """``{"problems", "traces", "steps", "labels": {source: {"correct", "wrong", "abstained"}}, "abstentions"}``.
+
+        ``abstentions`` has the reasons: ``{source: {"unknown", "unparsed", "nothing"}}``.
+        """
         names = ("correct", "wrong", "abstained")
         labels = {source: {name: found[name] for name in names} for source, found in sorted(self.labels.items())}
-        return {"problems": len(self._problems), "traces": self.traces, "steps": self.steps, "labels": labels}
+        reasons = {source: dict(sorted(found.items())) for source, found in sorted(self.abstentions.items())}
+        return {
+            "problems": len(self._problems),
+            "traces": self.traces,
+            "steps": self.steps,
+            "labels": labels,
+            "abstentions": reasons,
+        }
 
 
 def verdict(label: StepLabel) -> str:

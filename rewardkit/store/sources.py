@@ -1,8 +1,10 @@
 """Problems and traces from files, samples and the Hub, in the shapes that public data sets have.
 
-Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``.
+Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``; rows of FLD, FOLIO
+and ProntoQA; FoVer's; or made here (``generate:deduction``, ``reasoning-gym:TASK``, see `rewardkit.problems`).
 Traces: GSM8K's example model solutions (several a question), ProcessBench (steps and a human label of the first
-error), a dataset that RewardKit wrote, or ``{prompt | problem | question, response | completion | solution | steps}``.
+error), FoVer's rows, a dataset that RewardKit wrote, or
+``{prompt | problem | question, response | completion | solution | steps}``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rewardkit.errors import DataError
+from rewardkit.problems import is_made, made_digest, made_problems
+from rewardkit.problems.rows import logic_problem
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
+from rewardkit.store.fover import from_fover, is_fover
 from rewardkit.store.rows import BadRow, Row, Source, read_rows
 from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
@@ -44,16 +49,24 @@ class Loaded(Generic[T]):
 
 
 def load_problems(
-    source: str, limit: int | None = None, *, offset: int = 0, subset: str | None = None, split: str = "train"
+    source: str,
+    limit: int | None = None,
+    *,
+    offset: int = 0,
+    subset: str | None = None,
+    split: str = "train",
+    options: Mapping[str, Any] | None = None,
 ) -> Loaded[Problem]:
     """Load problems.
 
     Args:
-        source: ``sample:NAME``, a path (.jsonl, .json, each also .gz, or .parquet) or a data set's id on the Hub.
+        source: ``sample:NAME``, a path (.jsonl, .json, each also .gz, or .parquet), a data set's id on the Hub, or a
+            made source, ``generate:deduction`` or ``reasoning-gym:TASK``, which needs a limit.
         limit: how many rows of the source to read.
         offset: how many rows to skip first.
         subset: of a data set on the Hub.
         split: of a data set on the Hub.
+        options: of a made source, such as ``seed`` and ``depth``.
 
     Raises:
         DataError: the source cannot be read, or no row of it is a problem.
@@ -62,8 +75,24 @@ def load_problems(
     >>> problem.answer
     '4'
     """
+    if is_made(source):
+        return _made(source, options or {}, limit, offset)
+    if options:
+        raise DataError(f"{source} is read, not made, and takes no options")
     where = Source(source, subset, split)
     return _load(where, read_rows(where), limit, offset, lambda row: [problem_from_row(row)], lambda p: p.id)
+
+
+def _made(source: str, options: Mapping[str, Any], limit: int | None, offset: int) -> Loaded[Problem]:
+    if limit is None:
+        raise DataError(f"{source} never ends: say how many problems by problems.limit=NUMBER")
+    unique: dict[str, Problem] = {}
+    bad: list[BadRow] = []
+    for number, problem in enumerate(itertools.islice(made_problems(source, options), offset, offset + limit), offset):
+        if problem.id in unique:
+            bad.append(BadRow(f"{source} {number}", "the same as an earlier row"))
+        unique.setdefault(problem.id, problem)
+    return Loaded(tuple(unique.values()), tuple(bad), made_digest(source, options))
 
 
 def load_traces(
@@ -107,6 +136,9 @@ def problem_from_row(row: Row) -> Problem:
     >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
     '72'
     """
+    logical = logic_problem(row)
+    if logical is not None:
+        return logical
     prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key)), None)
     if prompt is None:
         raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
@@ -141,6 +173,8 @@ class TraceReader:
         solutions = [(k, v) for k, v in row.items() if isinstance(v, Mapping) and "solution" in v]
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
+        if is_fover(row):
+            return [from_fover(row)]
         if isinstance(row.get("steps"), list):
             return [self._stepwise(row)]
         return [self._plain(row)]

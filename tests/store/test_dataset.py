@@ -66,6 +66,7 @@ def test_manifest_counts_verdicts_apart_from_abstentions(tmp_path):
         "traces": 1,
         "steps": 3,
         "labels": {"arithmetic": {"correct": 1, "wrong": 1, "abstained": 1}},
+        "abstentions": {"arithmetic": {"unknown": 1}},
         "bad_rows": 2,
     }
 

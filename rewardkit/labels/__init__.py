@@ -1,0 +1,1 @@
+"""What is done with labels once they are there."""
