@@ -6,6 +6,7 @@ to a word on either side, and the claim is left out: a missed check costs little
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,8 +73,10 @@ def find_claims(text: str, names: Names | None = None) -> Iterator[Claim]:
     (['3', '+', '4'], '=')
     """
     before: Sequence[Token] = ()
-    tokens = settle(tokenize(text))
-    for segment in _segments(tokens if names is None else names.replace(tokens)):
+    tokens = settle(tokenize(text, _beginning(text)))
+    if names is not None and names.wanted(text):
+        tokens = names.replace(tokens)
+    for segment in _segments(tokens):
         if any(t.kind == REL for t in segment):
             if before:
                 yield from _carried_claim(before, segment)
@@ -81,6 +84,26 @@ def find_claims(text: str, names: Names | None = None) -> Iterator[Claim]:
             before = segment
         elif before and not all(t.kind == BREAK or t.text in INTRODUCTIONS for t in segment):
             before = ()
+
+
+RELATION = re.compile(r"[=<>≈≃≠≤≥⩽⩾＝]|\\(?:approx|simeq|leq?|geq?|neq?|lt|gt)")
+_MAY_CALCULATE = re.compile(
+    r"(?<![A-Za-z])[-−–]|[-−–](?![A-Za-z])|(?<![A-Za-z])[xX](?![A-Za-z])|plus|minus|times|multipl|divid"
+    r"|[+*/×÷%^()\[\]{}\\·⋅∙✕∗⁄∕√⁰¹²³⁴⁵⁶⁷⁸⁹½⅓⅔¼¾⅕⅛!&]"
+)
+
+
+def _beginning(text: str) -> int:
+    """Where the first sentence or line with a sign of relation begins; 0 if what stands before it may matter, too."""
+    relation = RELATION.search(text)
+    if relation is None:
+        return 0
+    end = relation.start()
+    at = max(text.rfind(". ", 0, end), text.rfind("\n", 0, end))
+    if at <= 0 or _MAY_CALCULATE.search(text, 0, at):
+        return 0
+    line = text[at:end]  # a line that begins with its relation goes on from the one before
+    return at if "\\" not in line and any(c.isalnum() for c in line) else 0
 
 
 def _segment_claims(segment: Sequence[Token]) -> Iterator[Claim]:

@@ -6,6 +6,7 @@ not whole (and may be rounded), it is forgotten for good: it may stand for somet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -18,6 +19,8 @@ MAX_NAMES = 50
 MAX_SIDE = 200  # tokens
 # A lone letter behind another word than these ("the square of A = 9") defines nothing.
 _DEFINES = INTRODUCTIONS | frozenset(("where", "let", "let's", "have", "compute", "value", "equation", "is"))
+
+_DEFINITION = re.compile(r"[A-Za-z][\"'*)\\$]{0,4}\s{0,3}=")
 
 
 class Names:
@@ -35,10 +38,14 @@ class Names:
         self.used: dict[int, str] = {}  # of the text at hand: where a name stood that was replaced
         self._forgotten: set[str] = set()
 
+    def wanted(self, text: str) -> bool:
+        """Whether `text` may use or define a name: most need no second look."""
+        return bool(self.known) or _DEFINITION.search(text) is not None
+
     def replace(self, tokens: list[Token]) -> list[Token]:
         """The tokens of the next text, known names replaced by their values in brackets; learns from it on the way."""
         self.used = {}
-        if not self.known and not any(t.kind == REL for t in tokens):
+        if not self.known and not any(t.kind == REL and i and _is_defined(tokens, i - 1) for i, t in enumerate(tokens)):
             return tokens
         out: list[Token] = []
         supposed = False
@@ -83,7 +90,8 @@ def _is_name(tokens: Sequence[Token], i: int) -> bool:
 def _is_defined(tokens: Sequence[Token], i: int) -> bool:
     """Whether the name stands alone before an equals sign, "A = ..."."""
     before = tokens[i - 1].kind if i else BREAK
-    return i + 2 < len(tokens) and before in (BREAK, WORD) and tokens[i + 1].kind == REL and tokens[i + 1].text == "="
+    defined = i + 2 < len(tokens) and tokens[i + 1].kind == REL and tokens[i + 1].text == "="
+    return defined and before in (BREAK, WORD) and tokens[i].kind in (BAD, WORD) and _is_name(tokens, i)
 
 
 def _defines(tokens: Sequence[Token], i: int) -> bool:

@@ -27,7 +27,9 @@ class Token(NamedTuple):
 _token = partial(tuple.__new__, Token)  # skips the argument handling of a NamedTuple: half of the time in here
 
 _TOKEN = re.compile(
-    r"""(?P<plain>(?<=[ ])[A-Za-z]{2,}+(?=[ .,]))
+    r"""(?P<prose>(?<=[.?!:][ \n])[A-Z][a-z]++(?:,?[ ][A-Za-z'’-]{2,}+|,?[ ]a)++[.](?=[ \n]))
+      | (?P<run>(?<=[ ])(?:[A-Za-z]{2,}+[ ])++)
+      | (?P<plain>(?<=[ ])[A-Za-z]{2,}+(?=[.,]))
       | (?P<by>[xX](?=\s{0,3}(?:[0-9£€$]|\\\$)|\s{1,3}\())
       | (?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)
       | (?P<fraction>[½⅓⅔¼¾⅕⅛])
@@ -102,15 +104,15 @@ _CHARACTERS: _Kinds = {
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
-def tokenize(text: str) -> list[Token]:
-    """Cut `text` into tokens. White space, Markdown marks and LaTeX wrappers leave none.
+def tokenize(text: str, start: int = 0) -> list[Token]:
+    """Cut `text` from `start` on into tokens. White space, Markdown marks and LaTeX wrappers leave none.
 
     Raises: nothing, on any text.
 
     >>> [t.text for t in tokenize(r"so \\frac{1}{2} of $48 = **24** clips")]
     ['so', 'frac', '{', '1', '{', '{', '2', '{', 'of', '$', '48', '=', '24', 'clips']
     """
-    return _Lexer(text).run()
+    return _Lexer(text).run(start)
 
 
 class _Lexer:
@@ -121,13 +123,21 @@ class _Lexer:
         self.wrapping = False  # the next brace belongs to \text, \boxed and the like
         self.by = False  # is there an x that may be a sign of multiplication?
 
-    def run(self) -> list[Token]:
+    def run(self, begin: int) -> list[Token]:
         tokens = self.tokens
         append = tokens.append
-        for match in _TOKEN.finditer(self.text):
+        for match in _TOKEN.finditer(self.text, begin):
             kind = match.lastgroup
             start, end = match.span()
-            if kind == "plain":  # two words of three, so they are made here
+            if kind == "run":  # of plain words, two of three, so they are made here
+                for word in match[0].lower().split():
+                    end = start + len(word)
+                    append(_token((WORD, word, start, end)))
+                    start = end + 1
+            elif kind == "prose":  # a sentence of words alone holds nothing to check
+                append(_token((WORD, "...", start, end - 1)))
+                append(_token((BREAK, ".", end - 1, end)))
+            elif kind == "plain":
                 append(_token((WORD, match[0].lower(), start, end)))
             elif kind == "word":
                 self._word(match[0], start, end)

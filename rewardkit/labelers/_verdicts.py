@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,7 @@ from rewardkit.labelers._expressions import (
     read_operand,
 )
 from rewardkit.labelers._tokens import OP, OPEN, REL, WORD, Token
-from rewardkit.labelers._units import check_units, has_units
+from rewardkit.labelers._units import UNITS, check_units, has_units
 from rewardkit.labelers._values import Unreadable, Value
 from rewardkit.labelers._words import (
     COMPARISONS,
@@ -37,6 +38,7 @@ MAX_EVIDENCE = 200  # characters
 UNITS_DIFFER = "the units differ"
 DEFINITION = "what one thing comes to, not a calculation"
 MAX_READINGS = 32
+_LETTERS = re.compile(r"[A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,13 @@ class Checker:
     def large_units(self) -> bool:
         return LARGE_UNITS.search(self.text) is not None
 
-    def check(self, claim: Claim) -> Check:
+    @cached_property
+    def units(self) -> bool:
+        """Whether a known unit stands in the text."""
+        return not UNITS.keys().isdisjoint(_LETTERS.findall(self.text))
+
+    def check(self, claim: Claim, show: bool = True) -> Check:
+        """Check one claim; without `show`, one that holds comes without evidence, which takes time to write."""
         try:
             left = _read(claim.tokens, claim.left, whole=True)
             right = _read(claim.tokens, claim.right, whole=False)
@@ -82,8 +90,10 @@ class Checker:
         holds = _compare(claim.relation, left, right)
         if not holds and _another_reading_holds(claim, left, right):
             holds = True
-        if holds and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
+        if holds and self.units and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
             return self._with_units(claim, UNITS_DIFFER, Check(True, _evidence(claim, left, right, self.text, True)))
+        if holds and not show:
+            return Check(True, "")
         doubt = "" if holds else self._doubt(claim, left, right) if holds is False else "it may be rounded"
         if doubt in (UNITS_DIFFER, DEFINITION):
             return self._with_units(claim, doubt)
@@ -91,7 +101,7 @@ class Checker:
 
     def _with_units(self, claim: Claim, reason: str, without: Check | None = None) -> Check:
         """Decide a claim between quantities with units; `without` is what plain numbers say, None where they cannot."""
-        holds = check_units(claim, without is not None) if has_units(claim) else None
+        holds = check_units(claim, without is not None) if self.units and has_units(claim) else None
         source = self.text[claim.tokens[claim.left.start].start : claim.tokens[claim.right.end - 1].end]
         shown = " ".join(source.split())[: MAX_EVIDENCE - 30]
         if holds:

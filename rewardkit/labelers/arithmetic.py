@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rewardkit.labelers._claims import find_claims
+from rewardkit.labelers._claims import RELATION, find_claims
 from rewardkit.labelers._names import Names
 from rewardkit.labelers._verdicts import Checker
 from rewardkit.types import Meaning, StepLabel, Trace
@@ -16,7 +16,6 @@ from rewardkit.types import Meaning, StepLabel, Trace
 __all__ = ["ArithmeticLabeler", "check_text"]
 
 # Most steps of prose hold no relation at all, and need not be read.
-_RELATION = re.compile(r"[=<>≈≃≠≤≥⩽⩾＝]|\\(?:approx|simeq|leq?|geq?|neq?|lt|gt)")
 _RELATION_WORD = re.compile(r"equal|\b(?:is|are|gives)\b")
 _OPERATION = re.compile(r"[-−–+*/×÷%]|\\(?:times|cdot|div)|plus|minus|times|multiplied|divided")
 
@@ -65,13 +64,13 @@ def check_text(text: str, names: Names | None = None) -> tuple[float | None, str
     """
     if len(text) > MAX_TEXT:
         return None, f"longer than {MAX_TEXT:,} characters"
-    if not _RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
+    if not RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
         return None, "no calculation found"
     first_true = reason = ""
     checker = Checker(text)
     names = Names() if names is None else names
     for claim in find_claims(text, names):
-        check = checker.check(claim)
+        check = checker.check(claim, show=not first_true)
         if check.holds is False:
             return 0.0, check.evidence + names.cited(claim.tokens[claim.left.start].start, claim.tokens[-1].end)
         if check.holds:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewardkit.labelers.arithmetic import check_text
+from rewardkit.labelers.arithmetic import ArithmeticLabeler, check_text
+from rewardkit.types import Problem, Trace
 
 PIECES = r"""
     1 2 48 0 -3 .5 1,234 9.99 007 + - * / ^ ** ! % ( ) [ ] { } << >> = < > <= != ≈ ≤ $ \$ £ of is are plus x y if not
@@ -89,3 +91,58 @@ def test_evidence_stays_short():
     p_correct, evidence = check_text(text)
     assert p_correct == 0.0
     assert len(evidence) <= 200
+
+
+def derivations():
+    """A signed expression worked out over lines, with the numbers that stand in it."""
+
+    def write(numbers):
+        a, b, c, d = numbers
+        product = b * c
+        lines = [f"({a} + {b} * {c} - {d})", f"({a} + ({product}) - {d})", f"{a + product} - {d}", f"{a + product - d}"]
+        return [lines[0] + " = " + lines[1], *("= " + line for line in lines[2:])]
+
+    return st.tuples(*[st.integers(-9, 9), st.integers(2, 9), st.integers(-9, -2), st.integers(1, 9)]).map(write)
+
+
+def worst(steps):
+    trace = Trace.create(Problem.create("?"), steps)
+    return [label.p_correct for label in ArithmeticLabeler().label(trace)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(derivations())
+def test_a_right_derivation_over_many_lines_is_never_refuted(steps):
+    assert worst(steps) == [1.0] * len(steps)
+
+
+@settings(max_examples=150, deadline=None)
+@given(derivations(), st.integers(1, 20), st.data())
+def test_a_derivation_with_one_number_changed_is_never_proved_throughout(steps, off, data):
+    line = data.draw(st.integers(1, len(steps) - 1))
+    numbers = list(re.finditer(r"\d+", steps[line]))
+    chosen = data.draw(st.sampled_from(numbers))
+    changed = int(chosen[0]) + off
+    steps = [
+        *steps[:line],
+        steps[line][: chosen.start()] + str(changed) + steps[line][chosen.end() :],
+        *steps[line + 1 :],
+    ]
+    assert worst(steps) != [1.0] * len(steps)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A = 9**9**9**9. A + 1 = 2",
+        "".join(f"{chr(65 + i % 26)} = {i}. " for i in range(20_000)),
+        "A = A = " * 20_000 + "1",
+        "60 miles/" * 20_000 + "hour = 1 mile",
+        "1 hour * " * 20_000 + "1 hour = 1 hour",
+        "\u0391 = 12. \u0391 + 3 = 16",  # a Greek capital
+    ],
+    ids=lambda text: text[:12],
+)
+@pytest.mark.timeout(30)
+def test_hostile_names_and_units_neither_raise_nor_stall(text):
+    assert check_text(text)[0] in (0.0, 1.0, None)
