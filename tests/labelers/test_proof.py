@@ -12,6 +12,7 @@ from rewardkit.labelers.proof import ProofLabeler
 from rewardkit.synth import SynthConfig
 from rewardkit.types import Problem, Step, Trace
 from rewardkit.verifiers.base import Verdict
+from rewardkit.verifiers.coq import CoqVerifier
 from rewardkit.verifiers.statements import parse_sequent
 
 NATALIA = Problem.create("Natalia sold 48 clips in April and half as many in May. How many altogether?", "72")
@@ -22,7 +23,7 @@ needs_coq = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def labeler():
-    made = ProofLabeler()
+    made = ProofLabeler(CoqVerifier(seconds=10))
     yield made
     made.close()
 
