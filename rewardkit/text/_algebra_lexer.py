@@ -129,7 +129,7 @@ class _Lexer:
         elif char == "." and self.text.startswith("\\", end) and self.text[end + 1 : end + 2].isalpha():
             self._add("bad", char, start, end)  # 7.\overline{7}
         elif char in ",;:!?." or char in "→⇒∴、，。•":
-            self._add("break", "." if char in ".!?。" else ";", start, end)
+            self._add("break", "." if char in ".!?。" else "," if char == "," else ";", start, end)
         elif char == "&":
             return
         elif char == "**" or char in "#`~\"'“”":
