@@ -15,7 +15,7 @@ def labels(
     action: Annotated[str, typer.Argument(help="recheck: prove a sample of the labels again, with another solver.")],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
     options: Annotated[
-        list[str] | None, typer.Argument(help="sample=200 (how many labels), solver=coq or z3, seed=0")
+        list[str] | None, typer.Argument(help="sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -79,8 +79,11 @@ def is_constant(term: Term) -> bool:
 
 
 def is_algebra(claim: Claim) -> bool:
-    """Whether there is a variable or a root in it; plain numbers are the `arithmetic` labeler's."""
-    return bool(claim.names) or any(has_root(link) for s in claim.statements for link in s.links)
+    """Whether it has a variable or a root (plain numbers are the `arithmetic` labeler's) and is no mere x = x."""
+    links = [link for s in claim.statements for link in s.links]
+    if all(link.left == link.right for link in links):
+        return False
+    return bool(claim.names) or any(has_root(link) for link in links)
 
 
 def univariate(claim: Claim) -> tuple[str, list[Fraction]] | None:

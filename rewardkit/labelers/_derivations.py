@@ -218,7 +218,7 @@ _REWRITES = words(
 def _continues(before: Claim, claim: Claim) -> bool:
     """Whether a claim is meant as the next line of what stands before it."""
     words = set(claim.statements[0].words)
-    if words & _ELSEWHERE:
+    if words & _ELSEWHERE or claim.statements[0].listed:
         return False
     return before.step == claim.step or claim.solved or bool(words & _REWRITES)
 

@@ -97,7 +97,7 @@ class ProofLabeler:
             scope.define(definition, statement.name if claim is None else "")
         if claim is None:
             assert definition is not None
-            return None, f"{print_formula(definition)} [nothing to check: defines {_defined(definition)}]"
+            return None, f"nothing to check: defines {print_formula(definition)}"
         finding, solid = self._claim(claim, statement.cites, scope)
         scope.add(statement.name, claim, solid)
         return finding
@@ -197,7 +197,7 @@ class _Scope:
         written = {_written(n) for n in walk(statement.formula) if isinstance(n, Number) and n.value > 20}
         foreign = sorted(written - self.numbers)
         note = f"; the problem does not say {foreign[0]}" if foreign and self.numbers else ""
-        return None, f"{print_formula(statement.formula)} [nothing to check: assumed{note}]"
+        return None, f"nothing to check: assumes {print_formula(statement.formula)}{note}"
 
     def define(self, definition: Comparison, name: str) -> None:
         self.seen |= symbols(definition)

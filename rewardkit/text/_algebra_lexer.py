@@ -15,10 +15,10 @@ _TOKEN = re.compile(
     r"""(?P<space>[^\S\n]+)
       | (?P<newline>\n\s*)
       | (?P<env>\\(?:begin|end)\s?\{[A-Za-z]{1,20}\*?\})
-      | (?P<num>(?:[0-9]{1,3}(?:(?:,\\!|,|\{,\})[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)
+      | (?P<num>(?:[0-9]{1,3}(?:(?:,\\!|,|\{,\})[0-9]{3}){1,12}(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)
       | (?P<word>[A-Za-z]+(?:['’][A-Za-z]+)?)
       | (?P<command>\\[A-Za-z]+|\\.)
-      | (?P<mark>\$\$|\*\*|<=|>=|!=|==|[-=]+>)
+      | (?P<mark>\$\$|\*\*|<=|>=|!=|==|[-=]{1,4}>)
       | (?P<char>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -129,7 +129,7 @@ class _Lexer:
         elif char == "." and self.text.startswith("\\", end) and self.text[end + 1 : end + 2].isalpha():
             self._add("bad", char, start, end)  # 7.\overline{7}
         elif char in ",;:!?." or char in "→⇒∴、，。•":
-            self._add("break", "." if char in ".!?。" else ";", start, end)
+            self._add("break", "." if char in ".!?。" else "," if char == "," else ";", start, end)
         elif char == "&":
             return
         elif char == "**" or char in "#`~\"'“”":

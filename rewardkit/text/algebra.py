@@ -32,6 +32,7 @@ class Statement:
         exact: no number with a point and no sign of rounding stands in it.
         alternative: the word "or" joins it to the statement before.
         after: the word right behind it, "" where something else stands there.
+        listed: a comma alone stands before it, as between the items of a list.
     """
 
     terms: tuple[Term, ...]
@@ -41,6 +42,7 @@ class Statement:
     exact: bool = True
     alternative: bool = False
     after: str = ""
+    listed: bool = False
 
     @property
     def links(self) -> tuple[Comparison, ...]:
@@ -77,6 +79,7 @@ class _Reader:
         self.text = text
         self.words: list[str] = []
         self.carried: Term | None = None  # the last term before a line that begins with "="
+        self.comma = False  # a comma alone stands between this segment and the one before
         self.joined = False  # "or" alone stands between this segment and the statement before
 
     def statements(self) -> Iterator[Statement]:
@@ -98,6 +101,8 @@ class _Reader:
             self._pass(token)
 
     def _pass(self, token: Token) -> None:
+        if token.text != "edge":
+            self.comma = token.kind == "break" and token.text == ","
         if token.kind == "word":
             self.joined = self.joined and token.text in ("or", "and")
             if len(self.words) < MAX_WORDS:
@@ -105,7 +110,7 @@ class _Reader:
         elif token.text in (".", "\n"):
             self.words.clear()
             self.joined = False
-        elif token.text not in (";", "edge", "row"):
+        elif token.text not in (",", ";", "edge", "row"):
             self.joined = False
         if token.kind == "word" or token.text == ".":
             self.carried = None
@@ -128,7 +133,7 @@ class _Reader:
         if len(kept) != len(relations):
             return None
         alternative = self.joined and bool(self.words) and self.words[-1] == "or"
-        return Statement(terms, kept, tuple(self.words), source, exact, alternative, after)  # type: ignore[arg-type]
+        return Statement(terms, kept, tuple(self.words), source, exact, alternative, after, self.comma)  # type: ignore[arg-type]
 
 
 # A statement may stand directly behind these words; behind any other one ("half of x = 3") it is not read.

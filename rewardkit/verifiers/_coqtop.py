@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import weakref
 from pathlib import Path
 
 from rewardkit.errors import VerifierError
@@ -55,6 +56,8 @@ class Coqtop:
             env=_environment(self._folder),
             start_new_session=True,  # so that csdp, which Coq starts, can be ended with it
         )
+        # Also where nobody closes it: when it is forgotten, and at the end of this process.
+        self._end = weakref.finalize(self, _end, self._process, self._folder, self._owner)
         assert self._process.stdin and self._process.stdout
         self._to, self._from = self._process.stdin, self._process.stdout
         os.set_blocking(self._to.fileno(), False)
@@ -96,15 +99,7 @@ class Coqtop:
 
     def close(self) -> None:
         """End the process and whatever it started, and remove its folder."""
-        if not self.ours:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        self._to.close()
-        self._from.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._end()
 
     def _begin(self, preamble: str) -> None:
         try:
@@ -168,6 +163,18 @@ _TRIES = (
 def _try(tactic: str, claim: str) -> str:
     proof = f"assert {claim} by (timeout 10 (abstract ({tactic})))"
     return f'Goal True. first [ {proof}; idtac "rk:OK" | idtac "rk:UNK" ]. Abort.'
+
+
+def _end(process: subprocess.Popen[bytes], folder: str, owner: int) -> None:
+    if owner == os.getpid():  # after a fork the process is the parent's
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
 
 
 def coq_version(command: str) -> str:

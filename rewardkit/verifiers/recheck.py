@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,9 @@ from rewardkit.verifiers.statements import StatementError, parse_sequent
 
 SOLVERS = {
     "coq": "rewardkit.verifiers.coq:CoqVerifier",
+    "cvc5": "rewardkit.verifiers.cvc5:Cvc5Verifier",
+    "isabelle": "rewardkit.verifiers.isabelle:IsabelleVerifier",
+    "lean": "rewardkit.verifiers.lean:LeanVerifier",
     "z3": "rewardkit.verifiers.z3:Z3Verifier",
 }
 
@@ -96,7 +99,8 @@ def recheck(folder: str | Path, sample: int = 200, solver: str = "coq", seed: in
     if not picked:
         raise DataError(f"{folder} holds no label of {', '.join(sorted(_CHECKS))} that could be checked again")
     with closing(make()) as verifier:
-        return RecheckReport(solver, tuple(_recheck(trace, label, verifier) for trace, label in picked))
+        second = _Second(verifier)
+        return RecheckReport(solver, tuple(_recheck(trace, label, second) for trace, label in picked))
 
 
 def _sample(rows: Iterator[LabelledTrace], size: int, rng: random.Random) -> list[tuple[Trace, StepLabel]]:
@@ -113,8 +117,24 @@ def _sample(rows: Iterator[LabelledTrace], size: int, rng: random.Random) -> lis
     return kept
 
 
-def _recheck(trace: Trace, label: StepLabel, verifier: Verifier) -> Rechecked:
-    p_correct, evidence = _CHECKS[label.source](trace, label, verifier)
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """The other solver, and what labelers say with it: each trace is labelled once, however many labels are asked."""
+
+    verifier: Verifier
+    known: dict[tuple[str, str], list[StepLabel]] = field(default_factory=dict)
+
+    def labels(self, name: str, trace: Trace) -> list[StepLabel]:
+        from rewardkit.labelers import LABELERS
+
+        if (name, trace.id) not in self.known:
+            labeler = load(name, LABELERS, "labeler")(verifier=self.verifier)
+            self.known[name, trace.id] = labeler.label(trace)
+        return self.known[name, trace.id]
+
+
+def _recheck(trace: Trace, label: StepLabel, second: _Second) -> Rechecked:
+    p_correct, evidence = _CHECKS[label.source](trace, label, second)
     outcome: Outcome = "undecided" if p_correct is None else "agree" if p_correct == label.p_correct else "disagree"
     return Rechecked(label, outcome, evidence)
 
@@ -122,25 +142,22 @@ def _recheck(trace: Trace, label: StepLabel, verifier: Verifier) -> Rechecked:
 Found = tuple[float | None, str]
 
 
-def _by_sequent(trace: Trace, label: StepLabel, verifier: Verifier) -> Found:
+def _by_sequent(trace: Trace, label: StepLabel, second: _Second) -> Found:
     if "[bad citation" in label.evidence:
         return None, "a bad citation is no matter of a solver"
     try:
         premises, goal = parse_sequent(label.evidence.rpartition(" [")[0])
     except StatementError as error:
         return None, f"the evidence holds no sequent: {error}"
-    return _found(verifier.verify(premises, goal), "")
+    return _found(second.verifier.verify(premises, goal), "")
 
 
-def _by_labeler(name: str, trace: Trace, label: StepLabel, verifier: Verifier) -> Found:
-    from rewardkit.labelers import LABELERS
-
-    labeler = load(name, LABELERS, "labeler")(verifier=verifier)
-    again = [x for x in labeler.label(trace) if x.step == label.step]
+def _by_labeler(name: str, trace: Trace, label: StepLabel, second: _Second) -> Found:
+    again = [x for x in second.labels(name, trace) if x.step == label.step]
     return (again[0].p_correct, again[0].evidence) if again else (None, "no label this time")
 
 
-def _by_claims(trace: Trace, label: StepLabel, verifier: Verifier) -> Found:
+def _by_claims(trace: Trace, label: StepLabel, second: _Second) -> Found:
     """Each calculation that the labeler judges now, against the solver; none may be judged otherwise."""
     from rewardkit.labelers._claims import find_claims
     from rewardkit.labelers._verdicts import Checker
@@ -151,7 +168,7 @@ def _by_claims(trace: Trace, label: StepLabel, verifier: Verifier) -> Found:
     agreed: Found = (None, "no calculation plain enough to be read again")
     for claim in find_claims(text):
         if checker.check(claim).holds is wanted:
-            p_correct, evidence = _claim(claim, verifier, rounded=wanted)
+            p_correct, evidence = _claim(claim, second, rounded=wanted)
             if p_correct is not None and p_correct != label.p_correct:
                 return p_correct, evidence
             if p_correct is not None:
@@ -159,7 +176,7 @@ def _by_claims(trace: Trace, label: StepLabel, verifier: Verifier) -> Found:
     return agreed
 
 
-def _claim(claim: Any, verifier: Verifier, *, rounded: bool) -> Found:
+def _claim(claim: Any, second: _Second, *, rounded: bool) -> Found:
     from rewardkit.labelers._claim_formula import claim_formula
     from rewardkit.labelers._expressions import read_operand
 
@@ -168,7 +185,7 @@ def _claim(claim: Any, verifier: Verifier, *, rounded: bool) -> Found:
     formula = claim_formula(claim, right.last)
     if formula is None:
         return None, "not plain enough to be read again"
-    found = _found(verifier.verify([], formula), f"{print_formula(formula)} ")
+    found = _found(second.verifier.verify([], formula), f"{print_formula(formula)} ")
     if found[0] != 0.0 or not rounded:
         return found
     # It was taken for true, and is not so to the letter: rounded, or read in another way.
@@ -177,7 +194,7 @@ def _claim(claim: Any, verifier: Verifier, *, rounded: bool) -> Found:
     places = min(max(left.decimals, right.decimals), 7)  # with more, a floating-point number was copied
     difference = Operation("abs", (Operation("-", (formula.left, formula.right)),))
     near = Comparison("<=", difference, Number(Fraction(1, 10**places)))
-    return _found(verifier.verify([], near), f"{print_formula(near)} ") if places else found
+    return _found(second.verifier.verify([], near), f"{print_formula(near)} ") if places else found
 
 
 def _found(verdict: Verdict, before: str) -> Found:
@@ -186,7 +203,7 @@ def _found(verdict: Verdict, before: str) -> Found:
     return p_correct, f"{before}[{verdict.status}{reason}]"
 
 
-_CHECKS: dict[str, Callable[[Trace, StepLabel, Verifier], Found]] = {
+_CHECKS: dict[str, Callable[[Trace, StepLabel, _Second], Found]] = {
     "proof": _by_sequent,
     "logic": partial(_by_labeler, "logic"),
     "algebra": partial(_by_labeler, "algebra"),

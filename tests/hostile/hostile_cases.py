@@ -27,7 +27,7 @@ COMMANDS = (
     f"!!python/object/apply:os.system ['touch {CANARY}']",
     "c__builtin__\\neval\\n(S'id'\\ntR.",
     "Axiom cheat : False. Proof. destruct cheat. Qed.",
-    "Admitted.",
+    "Proof. Admitted.",
     f'Redirect "{CANARY}" Print nat.',
     f'Extraction "{CANARY}" nat.',
     'Declare ML Module "ltac_plugin".',
@@ -220,6 +220,7 @@ def _long(draw: random.Random) -> Case:
             "A.",
             "Output:",
             "0.",
+            "111,",
         ]
     )
     size = draw.choice([2_000, 20_000, 20_000, 50_000, 200_000])

@@ -155,3 +155,7 @@ def test_no_labeler_raises_on_any_text(labelers, name, text):
 
 def test_a_long_command_in_place_of_a_premise_is_no_reference(labelers):
     assert labelers.label("logic", f"fact1 & {'__import__' * 9}('os').system('x') -> int1: {{A}} ;") is None
+
+
+def test_that_a_thing_equals_itself_is_no_claim(labelers):
+    assert labelers.label("algebra", "x = (x): ((x): ((x)") is None

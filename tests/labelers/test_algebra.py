@@ -66,6 +66,7 @@ OPEN = [
     r"\(3x = 10\), so \(x \approx 3\)",
     "x^2 = -1, so x = i",
     r"\(2x = 4\) or \(3x = 9\), so \(x = 5\)",
+    "Then x - 3 = 0, x - 7 = 0, or 2x - 10 = 0.",
     "Case 1: x - 2 = 0. Case 2: x - 3 = 0.",
     r"\( 5x \equiv 3 \pmod{7} \), so \( x = 9 \)",
     "5 + 3 = 8",

@@ -12,6 +12,7 @@ from rewardkit.labelers.proof import ProofLabeler
 from rewardkit.synth import SynthConfig
 from rewardkit.types import Problem, Step, Trace
 from rewardkit.verifiers.base import Verdict
+from rewardkit.verifiers.coq import CoqVerifier
 from rewardkit.verifiers.statements import parse_sequent
 
 NATALIA = Problem.create("Natalia sold 48 clips in April and half as many in May. How many altogether?", "72")
@@ -22,7 +23,7 @@ needs_coq = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def labeler():
-    made = ProofLabeler()
+    made = ProofLabeler(CoqVerifier(seconds=10))
     yield made
     made.close()
 
@@ -45,7 +46,7 @@ def test_a_right_solution_is_proved_step_by_step(labeler):
         "#### 72",
     )
     assert [label.p_correct for label in found] == [None, 1.0, 1.0, 1.0]
-    assert found[0].evidence == "april = 48 [nothing to check: assumed]"
+    assert found[0].evidence == "nothing to check: assumes april = 48"
     assert found[1].evidence.startswith("may = april / 2; april = 48 |- april / 2 = 24 [proved by coq 8.")
     assert {(label.source, label.meaning) for label in found} == {("proof", "local")}
 
@@ -106,7 +107,7 @@ def test_a_fact_about_numbers_alone_is_a_claim(labeler):
 def test_a_name_is_defined_once(labeler):
     found = labels(labeler, "fact h1: x = 5", "define y = x + 1", "define y = x + 2", "define z = z + 1", "have y = 6")
     assert [label.p_correct for label in found] == [None, None, 0.0, 0.0, 1.0]
-    assert found[1].evidence == "y = x + 1 [nothing to check: defines y]"
+    assert found[1].evidence == "nothing to check: defines y = x + 1"
 
 
 @needs_coq
@@ -188,8 +189,8 @@ def test_unknown_is_an_abstention_with_its_reason():
 def test_a_number_that_the_problem_does_not_say_is_noted():
     evidence = [label.evidence for label in labels(ProofLabeler(Silent()), "fact x = 48", "fact y = 47")]
     assert evidence == [
-        "x = 48 [nothing to check: assumed]",
-        "y = 47 [nothing to check: assumed; the problem does not say 47]",
+        "nothing to check: assumes x = 48",
+        "nothing to check: assumes y = 47; the problem does not say 47",
     ]
 
 
@@ -198,6 +199,6 @@ def test_examples_of_the_recipe_are_proved(labeler):
     config = load_config(SynthConfig, "synth", "fover-proof", [])
     for example in config.prompt.examples:
         found = labels(labeler, *example.response.splitlines(), problem=Problem.create(example.problem))
-        checked = [x for x in found if "[nothing to check: assumed" not in x.evidence]
+        checked = [x for x in found if "nothing to check" not in x.evidence]
         assert checked
         assert [x.p_correct for x in checked] == [1.0] * len(checked), [x.evidence for x in checked]

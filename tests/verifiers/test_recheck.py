@@ -79,6 +79,20 @@ def test_arithmetic_labels_are_checked_from_the_text(tmp_path, solver, text, out
     assert one.outcome == outcome, one
 
 
+@pytest.mark.parametrize("name", ["logic", "algebra"])
+def test_other_labels_are_made_again_with_the_solver(tmp_path, name):
+    problem = Problem.create("fact1: {A} fact2: {A} -> {B}\n$hypothesis$: {B}" if name == "logic" else "2x + 3 = 7")
+    steps = ["fact1 & fact2 -> int1: {B};"] if name == "logic" else ["2x + 3 = 7, so x = 2."]
+    trace = Trace.create(problem, steps)
+    labeler = load_labeler(name)
+    found = labeler.label(trace)
+    labeler.verifier.close() if name == "logic" else labeler.close()
+    if all(label.p_correct is None for label in found):
+        pytest.skip(f"the {name} labeler finds nothing to judge here: {found}")
+    write_dataset(tmp_path, [LabelledTrace(trace, tuple(found))], {})
+    assert {one.outcome for one in recheck(tmp_path, solver="cvc5").checked} == {"agree"}
+
+
 def test_arithmetic_label_that_the_text_belies_is_not_confirmed(tmp_path):
     (one,) = recheck(dataset(tmp_path, (1.0, "arithmetic", "48/2 = 25", "48/2 = 25")), solver="z3").checked
     assert one.outcome != "agree"
