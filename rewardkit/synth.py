@@ -153,10 +153,21 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         output = Path(config.output)
         if state.finished and (output / "manifest.json").is_file() and (output / "data").is_dir():
             return SynthResult(output, read_manifest(output), already_done=True)
-        _work_off(config, work, labelers, state, progress)
+        try:
+            _work_off(config, work, labelers, state, progress)
+        finally:
+            _close(labelers)
         manifest = _export(config, work, state)
         state.finish()
     return SynthResult(output, manifest, already_done=False)
+
+
+def _close(labelers: Sequence[Labeler]) -> None:
+    """End the processes of those labelers that have some."""
+    for labeler in labelers:
+        close = getattr(labeler, "close", None)
+        if close is not None:
+            close()
 
 
 def export_generations(folder: str | Path, path: str | Path) -> int:

@@ -58,6 +58,8 @@ class PRMConfig(Config):
             and on a CPU that has instructions for it.
         learning_rate, epochs, batch_size, accumulation, warmup, weight_decay, max_length, seed: as usual; the
             schedule is cosine, ``batch_size`` is per device, ``warmup`` is a share of the steps.
+        max_minutes: training ends after so long at the step that it has reached; None means at the end of the data.
+        max_eval: evaluate during training on so many traces at most, drawn at random.
         eval_every, save_every, log_every: in optimizer steps.
         device: None takes the GPU where there is one.
     """
@@ -79,6 +81,7 @@ class PRMConfig(Config):
     warmup: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(1024, ge=8)
+    max_minutes: float | None = Field(None, gt=0)
     max_eval: int = Field(200, ge=1)
     seed: int = 0
     eval_every: int = Field(100, ge=1)
@@ -261,7 +264,7 @@ def load_token_classifier(base: str, dtype: Any) -> Any:
 def _trainer(config: PRMConfig, model: Any, tokenizer: Any, splits: dict[str, Examples]) -> Any:
     from transformers import Trainer
 
-    from rewardkit.train.progress import use_progress
+    from rewardkit.train.progress import stop_after, use_progress
     from rewardkit.train.run import training_arguments
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -276,6 +279,8 @@ def _trainer(config: PRMConfig, model: Any, tokenizer: Any, splits: dict[str, Ex
         processing_class=tokenizer,
     )
     use_progress(trainer)
+    if config.max_minutes is not None:
+        stop_after(trainer, 60 * config.max_minutes)
     return trainer
 
 

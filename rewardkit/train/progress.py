@@ -35,6 +35,27 @@ def use_progress(trainer: Any) -> None:
         trainer.add_callback(Lines())
 
 
+def stop_after(trainer: Any, seconds: float) -> None:
+    """End the training at the first step behind a time limit, with an evaluation and a checkpoint as at its end."""
+    from transformers import TrainerCallback
+
+    class TimeLimit(TrainerCallback):  # type: ignore[misc]  # see above
+        """Counts from the beginning of this call."""
+
+        started = 0.0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.started = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+            if time.monotonic() - self.started > seconds and state.global_step < state.max_steps:
+                control.should_training_stop = control.should_evaluate = control.should_save = True
+                print(f"step {state.global_step}/{state.max_steps}  the time is up", file=sys.stderr, flush=True)
+            return control
+
+    trainer.add_callback(TimeLimit())
+
+
 def progress_line(step: int, steps: int, logs: dict[str, Any], seconds_left: float) -> str:
     """One line of progress.
 

@@ -113,6 +113,13 @@ def test_frozen_weights_in_bfloat16_train_close_to_float32(base: Path, data: Pat
     assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "whole"), abs=0.05)
 
 
+def test_a_time_limit_ends_the_training_with_a_whole_model(base: Path, data: Path, tmp_path: Path) -> None:
+    result = train_prm(config(base, data, tmp_path / "prm", epochs=50, max_minutes=1e-6))
+    assert result.steps == 1
+    assert "eval_loss" in result.metrics
+    assert RewardModelSpec.load(result.output).kind == "token"
+
+
 def test_soft_labels_stay_soft(base: Path) -> None:
     from transformers import AutoTokenizer
 
