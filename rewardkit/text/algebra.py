@@ -2,7 +2,8 @@
 
 Our own lexer and grammar: numbers, variables, implicit products (``2x``, ``3(x + 1)``), ``\\frac``, ``\\sqrt``, whole
 powers, absolute values, chains such as ``a = b < c``. What has two readings (``1/2x``, ``\\pm``, ``f(x)``) or is not
-known is not read: a statement is taken whole or not at all. Time is linear in the length of the text.
+known is not read: a statement is taken whole or not at all. Time is linear in the length of the text, and no text of
+more than `MAX_LENGTH` characters is read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rewardkit.verifiers.formula import Comparison, Connected, Formula, Relation
 
 __all__ = ["Statement", "find_statements"]
 
+MAX_LENGTH = 50_000  # characters of a text: some tenths of a second
 MAX_TOKENS = 300  # of one statement
 MAX_WORDS = 60  # that are remembered of a sentence
 
@@ -69,7 +71,7 @@ def find_statements(text: str) -> list[Statement]:
     >>> find_statements("1/2x = 3 or sin x = 0")
     []
     """
-    return list(_Reader(text).statements())
+    return list(_Reader(text).statements()) if len(text) <= MAX_LENGTH else []
 
 
 class _Reader:

@@ -99,9 +99,13 @@ def find_browser() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """A real headless Chromium; without one the tests are skipped, but never in CI."""
+    """A real headless Chromium; without one the tests are skipped, but never in CI.
+
+    Not for the whole session: while Playwright is open, its event loop counts as running in this thread, and every
+    `asyncio.run` of another module would fail.
+    """
     path = find_browser()
     if path is None and not os.environ.get("CI"):
         pytest.skip("there is no Chromium on PATH")
