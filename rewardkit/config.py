@@ -6,9 +6,9 @@ config = load_config(SynthConfig, "synth", "gsm8k-smollm2", ["generator.samples=
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -33,6 +33,11 @@ class Config(BaseModel):
         if not isinstance(values, dict):
             return values
         return {k: [v] if isinstance(v, str) and _wants_list(cls, k) else v for k, v in values.items()}
+
+    @classmethod
+    def pick(cls, values: Mapping[str, Any]) -> type[Config]:
+        """The class that fits the values: this one, unless a command's configuration has several kinds."""
+        return cls
 
 
 C = TypeVar("C", bound=Config)
@@ -68,6 +73,7 @@ def load_config(kind: type[C], command: str, recipe: str | None, overrides: Sequ
 
 def validate(kind: type[C], values: dict[str, Any], where: str) -> C:
     """Build a config from plain values; a fault becomes a `ConfigError` of one line that starts with `where`."""
+    kind = cast(type[C], kind.pick(values))
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from rewardkit.errors import ConfigError
 
 CONFIGS = {
     "synth": "rewardkit.synth:SynthConfig",
-    "train": "rewardkit.train.prm:PRMConfig",
+    "train": "rewardkit.train.config:TrainConfig",
     "eval": "rewardkit.evaluate.run:EvalConfig",
 }
 """From a command to the ``module:Class`` of its configuration."""

@@ -68,7 +68,7 @@ def _panel(run: Quickstart) -> None:
         [
             ("serve the model", f"rewardkit serve {root / 'model'}"),
             ("label answers of your own", "rewardkit recipes copy synth/label-traces my-traces.yaml"),
-            ("train on more of them", f"rewardkit train prm prm-gsm8k data={root / 'labels'} output=runs/prm"),
+            ("train on more of them", f"rewardkit train prm-gsm8k data={root / 'labels'} output=runs/prm"),
         ],
     )
 

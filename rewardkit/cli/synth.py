@@ -68,7 +68,7 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     rows.append(("dataset", str(result.output)))
     if export:
         rows.append(("generations", f"{exported:,} in {export}"))
-    then = ("train a reward model on them", f"rewardkit train prm prm-gsm8k data={result.output}")
+    then = ("train a reward model on them", f"rewardkit train prm-gsm8k data={result.output}")
     panel("labelled traces", rows, [then])
 
 

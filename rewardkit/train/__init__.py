@@ -1,1 +1,46 @@
-"""Training: one file a kind of reward model, and the losses."""
+"""Training: one file a kind of reward model, one shared loop, and the losses.
+
+result = train(load_config(TrainConfig, "train", "prm-gsm8k", ["output=runs/prm"]))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rewardkit.registry import load
+from rewardkit.train.config import LoraOptions, TrainConfig, TrainResult
+
+if TYPE_CHECKING:
+    from rewardkit.train.kind import TrainingKind
+
+__all__ = ["KINDS", "LoraOptions", "TrainConfig", "TrainResult", "load_kind", "train"]
+
+KINDS = {
+    "prm": "rewardkit.train.prm:TokenPRM",
+}
+"""From a kind of reward model to the ``module:Class`` that trains it, a `rewardkit.train.kind.TrainingKind`."""
+
+
+def load_kind(name: str) -> type[TrainingKind[TrainConfig]]:
+    """The class of a kind.
+
+    Raises:
+        ConfigError: there is no such kind; the nearest is named.
+
+    >>> load_kind("prm").__name__
+    'TokenPRM'
+    """
+    kind: type[TrainingKind[TrainConfig]] = load(name, KINDS, "kind of reward model to train")
+    return kind
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train what the config names and write its folder; goes on where an interrupted run of the same config stopped.
+
+    Raises:
+        ConfigError: the data or the model is missing, or ``output`` holds another run.
+        DataError: nothing in the data can train this kind.
+    """
+    from rewardkit.train.run import run_training
+
+    return run_training(load_kind(config.kind)(config))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewardkit.errors import DataError
 from rewardkit.text.encode import encode_steps
@@ -14,6 +15,8 @@ from rewardkit.types import Meaning, StepLabel
 
 if TYPE_CHECKING:
     from rewardkit.store.dataset import LabelledTrace
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,16 @@ class Examples:
     def targets(self) -> list[float]:
         """Every target of every labelled step."""
         return [t for e in self.examples for t in e.targets if t is not None]
+
+    def summary(self) -> str:
+        """What it holds, for the model card."""
+        targets = self.targets()
+        share = sum(targets) / len(targets)
+        return f"{len(self.examples)} traces, {len(targets)} labelled steps, {share:.1%} of them correct"
+
+    def counts(self) -> dict[str, Any]:
+        """The same as figures, for the manifest."""
+        return {"traces": len(self.examples), "labelled_steps": len(self.targets()), "left_out": self.dropped}
 
 
 def build_examples(
@@ -124,6 +137,23 @@ def held_out(problem_id: str, fraction: float, seed: int = 0) -> bool:
     """
     digest = hashlib.sha256(f"{seed}:{problem_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+def split_by_problem(rows: Iterable[LabelledTrace], fraction: float) -> dict[str, list[LabelledTrace]]:
+    """Rows into ``train`` and ``eval`` by their problems; see `held_out`."""
+    splits: dict[str, list[LabelledTrace]] = {"train": [], "eval": []}
+    for row in rows:
+        splits["eval" if held_out(row.trace.problem.id, fraction) else "train"].append(row)
+    return splits
+
+
+def limited(items: list[T], most: int | None, seed: int) -> list[T]:
+    """At most so many of the items, drawn at random; all of them, in their order, where that is enough.
+
+    >>> limited([1, 2, 3], None, 0), len(limited([1, 2, 3], 2, 0))
+    ([1, 2, 3], 2)
+    """
+    return items if most is None or len(items) <= most else random.Random(seed).sample(items, most)
 
 
 class Collator:

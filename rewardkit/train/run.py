@@ -1,22 +1,153 @@
-"""The folder of a training run: what it remembers, how it resumes, what it leaves behind."""
+"""The training loop that all kinds share, and its folder: what it remembers, how it resumes, what it leaves."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import ConfigError
+from rewardkit.models.cpu import multiplies_bfloat16
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
+from rewardkit.train.config import TrainConfig, TrainResult
 from rewardkit.types import content_id
 
 if TYPE_CHECKING:
     from rewardkit.models.spec import RewardModelSpec
-    from rewardkit.train.data import Examples
-    from rewardkit.train.prm import PRMConfig, TrainResult
+    from rewardkit.train.kind import Split, TrainingKind
+
+
+def run_training(kind: TrainingKind[Any]) -> TrainResult:
+    """Train a kind and write its folder; goes on where an interrupted run of the same config stopped.
+
+    Raises:
+        ConfigError: the data or the model is missing, or ``output`` holds another run.
+        DataError: nothing in the data can train this kind.
+    """
+    from rewardkit.models.embedded import resolve_model
+    from rewardkit.store.dataset import read_dataset
+
+    config: TrainConfig = kind.config
+    run = open_run(config)
+    if run.finished is not None:
+        return run.finished
+    started = time.monotonic()
+    base = resolve_model(config.model)
+    tokenizer = load_tokenizer(base)
+    spec, splits = kind.prepare([row for folder in config.data for row in read_dataset(folder)], tokenizer)
+    trainer = _trainer(kind, build_model(kind, base), tokenizer, splits)
+    checkpoint = run.last_checkpoint()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    metrics = _last_evaluation(trainer)
+    metrics["train_loss"] = _mean_loss(trainer.state.log_history)
+    result = TrainResult(
+        output=Path(config.output),
+        metrics=metrics,
+        examples=len(splits["train"].examples),
+        steps=trainer.state.global_step,
+        seconds=time.monotonic() - started,
+        resumed=checkpoint is not None,
+    )
+    if trainer.is_world_process_zero():
+        run.finish(kind, trainer, tokenizer, spec, splits, result)
+    return result
+
+
+def load_tokenizer(base: str) -> Any:
+    """The tokenizer of a folder or Hub id.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    from rewardkit.train.kind import load_pretrained
+
+    return load_pretrained(AutoTokenizer, base)
+
+
+def build_model(kind: TrainingKind[Any], base: str) -> Any:
+    """The kind's model, with adapters where the config asks for them; what is trained is in float32."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
+    config: TrainConfig = kind.config
+    set_seed(config.seed)
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    fast = "bfloat16" if on_gpu or multiplies_bfloat16() else "float32"
+    dtype = getattr(torch, fast if config.dtype == "auto" else config.dtype) if config.lora else torch.float32
+    model = kind.load_base(base, dtype)
+    if config.lora is None:
+        return model
+    lora = config.lora
+    layers = model.config.num_hidden_layers
+    top = None if lora.top_layers is None else list(range(max(0, layers - lora.top_layers), layers))
+    adapters = LoraConfig(
+        task_type=kind.task_type,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        layers_to_transform=top,
+    )
+    try:
+        model = get_peft_model(model, adapters)
+    except ValueError as error:
+        raise ConfigError(f"lora.target_modules does not fit '{config.model}': {error}") from None
+    _train_in_float32(model)
+    return model
+
+
+def _train_in_float32(model: Any) -> None:
+    """Hold what is trained in float32 over frozen weights of less precision; a head then casts what it is given.
+
+    PEFT's adapters cast by themselves, a head (``score``) does not.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    head = getattr(model.base_model.model, "score", None)
+    if head is not None:
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
+
+
+def _trainer(kind: TrainingKind[Any], model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
+    from rewardkit.train.progress import stop_after, use_progress
+
+    config: TrainConfig = kind.config
+    trainer = kind.trainer(
+        model=model,
+        args=training_arguments(config),
+        data_collator=kind.collator(tokenizer),
+        train_dataset=[e.row() for e in splits["train"].examples],
+        eval_dataset=[e.row() for e in splits["eval"].examples],
+        compute_loss_func=kind.loss(),
+        compute_metrics=kind.metrics(),
+        processing_class=tokenizer,
+    )
+    use_progress(trainer)
+    if config.max_minutes is not None:
+        stop_after(trainer, 60 * config.max_minutes)
+    return trainer
+
+
+def _last_evaluation(trainer: Any) -> dict[str, float]:
+    """The evaluation at the last step; made now where none fell on it."""
+    last = trainer.state.log_history[-2:]
+    found = next((e for e in last if "eval_loss" in e and e["step"] == trainer.state.global_step), None)
+    found = found or trainer.evaluate()
+    return {k: float(v) for k, v in found.items() if k.startswith("eval_") and isinstance(v, int | float)}
+
+
+def _mean_loss(history: list[dict[str, float]]) -> float:
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    return sum(losses) / len(losses) if losses else float("nan")
 
 
 @dataclass(slots=True)
@@ -31,7 +162,7 @@ class TrainingRun:
     """
 
     folder: Path
-    config: PRMConfig
+    config: TrainConfig
     data_hash: str
     finished: TrainResult | None = None
 
@@ -47,7 +178,13 @@ class TrainingRun:
         return None
 
     def finish(
-        self, trainer: Any, tokenizer: Any, spec: RewardModelSpec, splits: dict[str, Examples], result: TrainResult
+        self,
+        kind: TrainingKind[Any],
+        trainer: Any,
+        tokenizer: Any,
+        spec: RewardModelSpec,
+        splits: Mapping[str, Split],
+        result: TrainResult,
     ) -> None:
         """Write the model (adapters merged), its spec, the training log and the card; the spec comes last."""
         from rewardkit.models.embedded import quiet_transformers
@@ -58,16 +195,16 @@ class TrainingRun:
                 trainer.model.float().save_pretrained(self.folder)
             else:
                 trainer.model.save_pretrained(self.folder / "adapter")
-                merge_adapter(self.folder / "adapter", self.config.model).save_pretrained(self.folder)
+                merge_adapter(kind, self.folder / "adapter").save_pretrained(self.folder)
             tokenizer.save_pretrained(self.folder)
         log = {"log": trainer.state.log_history, "metrics": result.metrics}
         write_text(self.folder / "training.json", json.dumps(log, indent=1) + "\n")
-        write_card(self, spec, splits, result)
+        write_card(self, kind, spec, splits, result)
         spec.model_copy(update={"data_hash": self.data_hash}).save(self.folder)
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
 
-def open_run(config: PRMConfig) -> TrainingRun:
+def open_run(config: TrainConfig) -> TrainingRun:
     """Open or begin the run in ``config.output``.
 
     Raises:
@@ -109,18 +246,17 @@ def data_hash(folders: tuple[str, ...]) -> str:
     return content_id(*digests)
 
 
-def merge_adapter(adapter: Path, model: str) -> Any:
-    """The base model in its own precision with an adapter merged in: a plain checkpoint that every server loads."""
+def merge_adapter(kind: TrainingKind[Any], adapter: Path) -> Any:
+    """The kind's base model in its own precision with an adapter merged in: a checkpoint that every server loads."""
     from peft import PeftModel
 
     from rewardkit.models.embedded import resolve_model
-    from rewardkit.train.prm import load_token_classifier
 
-    base = load_token_classifier(resolve_model(model), "auto")
+    base = kind.load_base(resolve_model(kind.config.model), "auto")
     return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 
-def training_arguments(config: PRMConfig) -> Any:
+def training_arguments(config: TrainConfig) -> Any:
     """The Trainer's arguments; bf16 autocast stays off, since the frozen weights already have their dtype."""
     import sys
 
@@ -158,7 +294,6 @@ def training_arguments(config: PRMConfig) -> Any:
 
 def _finished(folder: Path) -> TrainResult | None:
     from rewardkit.models.spec import FILE
-    from rewardkit.train.prm import TrainResult
 
     log = folder / "training.json"
     if not (folder / FILE).is_file() or not log.is_file():

@@ -32,7 +32,7 @@ def test_labelling_real_solutions_ends_with_a_panel(cli, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert "20 to 5 problems" in result.stdout
-    assert "rewardkit train prm prm-gsm8k data=out" in result.stdout
+    assert "rewardkit train prm-gsm8k data=out" in result.stdout
     assert (tmp_path / "out" / "manifest.json").is_file()
 
 
