@@ -10,23 +10,63 @@ import typer
 if TYPE_CHECKING:
     from rewardkit.verifiers.recheck import RecheckReport
 
+OPTIONS = {
+    "recheck": {"sample": "200", "solver": "coq", "seed": "0"},
+    "export": {"format": "trl-stepwise", "source": "", "to": ""},
+}
+"""From an action to its options and their defaults."""
+
 
 def labels(
-    action: Annotated[str, typer.Argument(help="recheck: prove a sample of the labels again, with another solver.")],
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="recheck: prove a sample of the labels again, with another solver. "
+            "export: write them in a format of others."
+        ),
+    ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
     options: Annotated[
-        list[str] | None, typer.Argument(help="sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0")
+        list[str] | None,
+        typer.Argument(
+            help="recheck: sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0. "
+            "export: format=trl-stepwise, source=NAME (of the labels), to=FILE."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look into the formal labels of a dataset: prove a sample of them again, with another solver."""
+    """Look into the labels of a dataset, or write them in a format of others."""
+    from rewardkit.errors import ConfigError
+
+    if action not in OPTIONS:
+        raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
+    given = _options(action, options or [])
+    (_recheck if action == "recheck" else _export)(directory, given, json)
+
+
+def _options(action: str, given: list[str]) -> dict[str, str]:
+    from rewardkit.errors import ConfigError
+
+    values = dict(OPTIONS[action])
+    for option in given:
+        key, equals, value = option.partition("=")
+        if not equals or key not in values:
+            known = ", ".join(f"{k}={v or k.upper()}" for k, v in values.items())
+            raise ConfigError(f"unknown option '{option}': there are {known}")
+        values[key] = value
+    return values
+
+
+def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:
     from rewardkit.cli._output import print_json
     from rewardkit.errors import ConfigError
     from rewardkit.verifiers.recheck import recheck
 
-    if action != "recheck":
-        raise ConfigError(f"there is no action '{action}' for labels; there is: recheck")
-    given = _options(options or [])
+    for key in ("sample", "seed"):
+        if not (given[key].isascii() and given[key].isdigit() and len(given[key]) < 10):
+            raise ConfigError(f"{key} must be a whole number, not '{given[key]}'")
+    if given["sample"].strip("0") == "":
+        raise ConfigError("sample must be at least 1")
     report = recheck(directory, int(given["sample"]), given["solver"], int(given["seed"]))
     if json:
         print_json({"solver": report.solver, "counts": report.counts, "disagreements": _rows(report)})
@@ -34,20 +74,21 @@ def labels(
         _show(report, directory)
 
 
-def _options(given: list[str]) -> dict[str, str]:
+def _export(directory: Path, given: dict[str, str], json: bool) -> None:
+    from rewardkit.cli._output import panel, print_json
     from rewardkit.errors import ConfigError
+    from rewardkit.store import iter_dataset
+    from rewardkit.store.formats import export_format
 
-    values = {"sample": "200", "solver": "coq", "seed": "0"}
-    for option in given:
-        key, equals, value = option.partition("=")
-        if not equals or key not in values:
-            raise ConfigError(f"unknown option '{option}': there are sample=200, solver=coq and seed=0")
-        if key != "solver" and not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise ConfigError(f"{key} must be a whole number, not '{value}'")
-        values[key] = value
-    if values["sample"].strip("0") == "":
-        raise ConfigError("sample must be at least 1")
-    return values
+    for key in ("source", "to"):
+        if not given[key]:
+            raise ConfigError(f"export needs {key}={'FILE.jsonl' if key == 'to' else 'NAME, whose labels are written'}")
+    written, left_out = export_format(given["to"], iter_dataset(directory), given["format"], given["source"])
+    if json:
+        print_json({"to": given["to"], "format": given["format"], "rows": written, "left_out": left_out})
+        return
+    rows = [("rows", f"{written:,} of {given['format']}"), *((reason, f"{n:,}") for reason, n in left_out.items())]
+    panel("labels written", [*rows, ("file", given["to"])])
 
 
 def _rows(report: RecheckReport) -> list[dict[str, object]]:

@@ -2,8 +2,8 @@
 
 Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``; rows of FLD, FOLIO
 and ProntoQA; FoVer's; or made here (``generate:deduction``, ``reasoning-gym:TASK``, see `rewardkit.problems`).
-Traces: GSM8K's example model solutions (several a question), ProcessBench (steps and a human label of the first
-error), FoVer's rows, a dataset that RewardKit wrote, or
+Traces: GSM8K's example model solutions (several a question), the formats of others that `rewardkit.store.formats`
+knows (ProcessBench, PRM800K, Math-Shepherd, FoVer, TRL, OpenRLHF), a dataset that RewardKit wrote, or
 ``{prompt | problem | question, response | completion | solution | steps}``.
 """
 
@@ -17,19 +17,18 @@ from typing import Any, Generic, TypeVar
 
 from rewardkit.errors import DataError
 from rewardkit.problems import is_made, made_digest, made_problems
-from rewardkit.problems.rows import logic_problem
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
-from rewardkit.store.fover import from_fover, is_fover
+from rewardkit.store.formats import FORMATS, detect_format
+from rewardkit.store.formats.labels import texts
+from rewardkit.store.problems import problem_from_row
 from rewardkit.store.rows import BadRow, Row, Source, read_rows
 from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
-from rewardkit.types import Problem, StepLabel, Trace
+from rewardkit.types import Problem, Trace
 
 T = TypeVar("T")
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
-_PROMPT_KEYS = ("prompt", "problem", "question")
-_ANSWER_KEYS = ("answer", "reference", "ground_truth")
 _RESPONSE_KEYS = ("response", "completion", "solution")
 
 
@@ -127,27 +126,6 @@ def load_traces(
     return _load(where, read_rows(where), limit, offset, reader.read, lambda r: r.trace.id)
 
 
-def problem_from_row(row: Row) -> Problem:
-    """Make a problem of one row; a GSM8K answer is cut to what stands after ``####``.
-
-    Raises:
-        DataError: the row has no question.
-
-    >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
-    '72'
-    """
-    logical = logic_problem(row)
-    if logical is not None:
-        return logical
-    prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key)), None)
-    if prompt is None:
-        raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
-    if not isinstance(prompt, str) and not _is_chat(prompt):
-        raise DataError("the question is neither text nor a list of chat messages")
-    answer = next((row[key] for key in _ANSWER_KEYS if row.get(key) is not None), None)
-    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)))
-
-
 @dataclass(frozen=True, slots=True)
 class TraceReader:
     """Makes traces of one row, whichever of the known shapes it has.
@@ -173,8 +151,9 @@ class TraceReader:
         solutions = [(k, v) for k, v in row.items() if isinstance(v, Mapping) and "solution" in v]
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
-        if is_fover(row):
-            return [from_fover(row)]
+        name = detect_format(row)
+        if name is not None:
+            return FORMATS[name].read(row, self.steps)
         if isinstance(row.get("steps"), list):
             return [self._stepwise(row)]
         return [self._plain(row)]
@@ -199,40 +178,11 @@ class TraceReader:
         return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, meta=meta))
 
     def _stepwise(self, row: Row) -> LabelledTrace:
-
-        steps = row["steps"]
-        if not steps or not all(isinstance(step, str) for step in steps):
-            raise DataError("steps must be a list of texts, at least one")
-        problem = problem_from_row(row)
+        steps = texts(row["steps"], "steps")
         model = str(row.get("generator", row.get("model", "unknown")))
-        meta = {key: row[key] for key in ("id", "final_answer_correct", "label") if key in row}
-        draft = Trace.create(problem, steps, model=model, meta=meta)
-        answer = extract_answer(draft.response)
-        trace = Trace(draft.id, problem, draft.steps, answer, model, draft.meta)
-        return LabelledTrace(trace, first_error_labels(trace, row["label"]) if "label" in row else ())
-
-
-def first_error_labels(trace: Trace, first_error: int, source: str = "human") -> tuple[StepLabel, ...]:
-    """ProcessBench's one number as a ``prefix`` label of every step.
-
-    Before the first error each prefix is right (1.0); from it on each prefix holds an error (0.0), whatever the later
-    steps are by themselves; -1 means that no step is wrong.
-
-    Raises:
-        DataError: the number is no step of the trace.
-    """
-    if not isinstance(first_error, int) or not -1 <= first_error < len(trace.steps):
-        raise DataError(f"label {first_error!r} is neither -1 nor one of the {len(trace.steps)} steps (from 0)")
-    return tuple(
-        StepLabel(
-            trace.id, i, 1.0 if first_error < 0 or i < first_error else 0.0, source, "prefix", _note(i, first_error)
-        )
-        for i in range(len(trace.steps))
-    )
-
-
-def _note(step: int, first_error: int) -> str:
-    return "first error" if step == first_error else ""
+        meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
+        answer = extract_answer("\n".join(steps))
+        return LabelledTrace(Trace.create(problem_from_row(row), steps, answer, model=model, meta=meta))
 
 
 def _load(
@@ -276,17 +226,3 @@ def _nothing(source: Source, bad: list[BadRow], limit: int | None, offset: int) 
     return f"{source.name} gives no rows" + (
         f" from offset {offset} with limit {limit}" if offset or limit == 0 else ""
     )
-
-
-def _final_answer(text: str) -> str:
-    """What stands after the last ``####``, or after ``A:`` at the start of the last line, as GSM8K's files have it."""
-    if "####" in text:
-        text = text.rpartition("####")[2]
-    else:
-        last = text.rstrip().rpartition("\n")[2]
-        text = last.removeprefix("A:") if last.startswith("A:") else text
-    return text.strip()
-
-
-def _is_chat(prompt: Any) -> bool:
-    return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, Mapping) and "role" in m for m in prompt)

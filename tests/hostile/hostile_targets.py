@@ -13,7 +13,8 @@ from rewardkit.labelers.logic import LogicLabeler
 from rewardkit.labelers.proof import ProofLabeler
 from rewardkit.problems.rows import logic_problem, sentence_formula
 from rewardkit.store.fover import from_fover, is_fover
-from rewardkit.store.sources import TraceReader, problem_from_row
+from rewardkit.store.problems import problem_from_row
+from rewardkit.store.sources import TraceReader
 from rewardkit.text.algebra import find_statements
 from rewardkit.text.answers import extract_answer
 from rewardkit.text.logic import read_problem, read_step

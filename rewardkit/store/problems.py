@@ -1,0 +1,49 @@
+"""A problem of one row, by the columns that public data sets have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rewardkit.errors import DataError
+from rewardkit.problems.rows import logic_problem
+from rewardkit.store.rows import Row
+from rewardkit.types import Problem
+
+_PROMPT_KEYS = ("prompt", "problem", "question")
+_ANSWER_KEYS = ("answer", "reference", "ground_truth")
+
+
+def problem_from_row(row: Row) -> Problem:
+    """Make a problem of one row; a GSM8K answer is cut to what stands after ``####``.
+
+    Raises:
+        DataError: the row has no question.
+
+    >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
+    '72'
+    """
+    logical = logic_problem(row)
+    if logical is not None:
+        return logical
+    prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key)), None)
+    if prompt is None:
+        raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
+    if not isinstance(prompt, str) and not _is_chat(prompt):
+        raise DataError("the question is neither text nor a list of chat messages")
+    answer = next((row[key] for key in _ANSWER_KEYS if row.get(key) is not None), None)
+    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)))
+
+
+def _final_answer(text: str) -> str:
+    """What stands after the last ``####``, or after ``A:`` at the start of the last line, as GSM8K's files have it."""
+    if "####" in text:
+        text = text.rpartition("####")[2]
+    else:
+        last = text.rstrip().rpartition("\n")[2]
+        text = last.removeprefix("A:") if last.startswith("A:") else text
+    return text.strip()
+
+
+def _is_chat(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, Mapping) and "role" in m for m in prompt)
