@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,86 @@ def encode_steps(
     if max_length is not None and len(ids) > max_length:
         raise DataError(f"the prompt and its {len(steps)} steps are {len(ids)} tokens, more than {max_length}")
     return EncodedSteps(tuple(ids), tuple(positions))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedResponse:
+    """One prompt with its response as the model would write it, as ids.
+
+    Attributes:
+        input_ids: shape (tokens,).
+        start: the index of the first token of the response.
+        ends: shape (steps,): the index behind the last token of each step; a step without text ends where it begins.
+    """
+
+    input_ids: tuple[int, ...]
+    start: int
+    ends: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def encode_response(
+    tokenizer: Any,
+    prompt: str | Sequence[Mapping[str, Any]],
+    steps: Sequence[str],
+    *,
+    max_length: int | None = None,
+) -> EncodedResponse:
+    """Encode a prompt and the steps of a response with nothing added between them: what an implicit model reads.
+
+    The text is that of `Trace.response`. Each step is tokenized by itself, so that the ids of a longer response start
+    with those of a shorter one; white space between two steps goes to the side on which this tokenizer has it when it
+    reads the whole, so that the ids are almost always those of the whole. No end of the turn is added, since a trace
+    may have been cut off.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt: the question as text, or chat messages.
+        steps: the steps' texts, at least one.
+        max_length: the most tokens allowed.
+
+    Raises:
+        DataError: no steps, a response without text, or longer than `max_length` (nothing is ever cut off).
+    """
+    if not steps:
+        raise DataError("a response needs at least one step")
+    ids = encode_prompt(tokenizer, prompt)
+    start = len(ids)
+    ends = []
+    for piece in _pieces(steps, _breaks_end_steps(tokenizer)):
+        ids += _plain_ids(tokenizer, piece)
+        ends.append(len(ids))
+    if len(ids) == start:
+        raise DataError("a response without text has no probability")
+    if max_length is not None and len(ids) > max_length:
+        raise DataError(f"the prompt and its {len(steps)} steps are {len(ids)} tokens, more than {max_length}")
+    return EncodedResponse(tuple(ids), start, tuple(ends))
+
+
+def _pieces(steps: Sequence[str], breaks_end_steps: bool) -> Iterator[str]:
+    """The steps' texts, with the white space between two of them on one side.
+
+    >>> list(_pieces(["a.\\n\\n", "b. ", "c", "d"], True)), list(_pieces(["a.\\n\\n", "b. ", "c", "d"], False))
+    (['a.\\n\\n', 'b.', ' c', '\\nd'], ['a.', '\\n\\nb.', ' c', '\\nd'])
+    """
+    before, gap = "", ""
+    for step in steps:
+        if before and not before[-1].isspace() and not step[:1].isspace():
+            gap = "\n"
+        body = step.rstrip()
+        after = step[len(body) :]
+        kept = after.rfind("\n") + 1 if breaks_end_steps and body else 0
+        yield gap + body + after[:kept] if body else ""
+        gap = after[kept:] if body else gap + after
+        before = step or before
+
+
+def _breaks_end_steps(tokenizer: Any) -> bool:
+    """Whether line breaks belong to the tokens before them (Llama 3, Qwen) or to what follows (GPT-2, SmolLM2)."""
+    whole, before, after = (_plain_ids(tokenizer, text) for text in ("x.\n\nStep", "x.\n\n", "Step"))
+    return whole == before + after
 
 
 def encode_prompt(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> list[int]:
