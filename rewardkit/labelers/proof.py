@@ -28,6 +28,7 @@ from rewardkit.verifiers.formula import (
     free_variables,
     walk,
 )
+from rewardkit.verifiers.models import model
 from rewardkit.verifiers.plain import print_formula, print_sequent
 from rewardkit.verifiers.statements import Statement, StatementError, parse_formula, parse_statement
 
@@ -152,8 +153,9 @@ class ProofLabeler:
             return None, f"{sequent} [unknown: {verdict.reason}]"
         if verdict.status == "refuted":
             return 0.0, f"{sequent} [refuted by {verdict.solver}]"
-        # Whatever follows from contradictory premises, its negation does too.
-        if premises and self.verifier.verify(premises, Not(claim)).status == "proved":
+        # Whatever follows from contradictory premises, its negation does too. Premises with a model are none.
+        doubtful = premises and model(premises, claim) is None
+        if doubtful and self.verifier.verify(premises, Not(claim)).status == "proved":
             return None, f"{sequent} [unknown: the premises contradict each other]"
         return 1.0, f"{sequent} [proved by {verdict.solver}]"
 

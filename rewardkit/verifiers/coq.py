@@ -1,9 +1,10 @@
 """Coq as a verifier: each sequent is an assertion that the kernel checks, in a persistent ``coqtop``.
 
 A sequent is printed from the syntax tree (see `rewardkit.verifiers.printing`) into one sentence that tries to prove the
-goal, then its negation, cheap tactics first: ``lra`` and ``field`` over the reals, ``lia`` over whole numbers,
-``firstorder`` (and coq-hammer's ``sauto``, where it is installed) for logic, then ``nra`` and ``psatz`` (with ``csdp``,
-where it is installed). The proof goes through ``abstract``, so the kernel has checked it when the answer comes.
+goal, then its negation, cheap tactics first; a side that a counter-model rules out is left out (`can_hold`). Tactics
+are ``lra`` and ``field`` over the reals, ``lia`` over whole numbers, ``firstorder`` (and coq-hammer's ``sauto``, where
+it is installed) for logic, then ``nra`` and ``psatz`` (with ``csdp``, where it is installed). The proof goes through
+``abstract``, so the kernel has checked it when the answer comes.
 
 In Coq ``x / 0`` is some number. So a sequent with a division is only answered once its denominators are proved to
 differ from 0 under its premises.
@@ -20,9 +21,9 @@ from pathlib import Path
 from rewardkit.errors import VerifierError
 from rewardkit.verifiers._coqtop import Coqtop, CoqtopError, coq_version, libraries
 from rewardkit.verifiers.base import Verdict
-from rewardkit.verifiers.formula import Comparison, Connected, Formula, Not, Number, Operation, walk
+from rewardkit.verifiers.formula import Connected, Formula, Not, Number, Operation, walk
+from rewardkit.verifiers.models import can_hold
 from rewardkit.verifiers.printing import Dialect, Printer, Sequent, Unprintable, prepare
-from rewardkit.verifiers.values import value
 
 OLDEST = (8, 13)
 INSTALL = "install it with `apt-get install coq` (Debian, Ubuntu) or `opam install coq`, version 8.13 or later"
@@ -104,7 +105,11 @@ class CoqVerifier:
         began = time.monotonic()
         try:
             sequent = prepare(premises, goal)
-            sentence = coq_sentence(sequent, self.seconds)
+            may_hold, may_fail = can_hold(premises, goal)
+            if not may_hold and not may_fail:
+                return self._verdict("UNK", "neither it nor its negation follows", time.monotonic() - began)
+            sides = [word for word, tried in (("OK", may_hold), ("REF", may_fail)) if tried]
+            sentence = coq_sentence(sequent, self.seconds, sides)
         except Unprintable as error:
             return Verdict("unknown", str(error), solver=self.name)
         status, reason = self._ask(sentence)
@@ -173,53 +178,45 @@ class CoqVerifier:
         self._preamble = preamble(hammer=hammer, csdp=shutil.which("csdp") is not None)
 
 
-def coq_sentence(sequent: Sequent, seconds: float = 5.0) -> str:
+def coq_sentence(sequent: Sequent, seconds: float = 5.0, sides: Sequence[str] = ("OK", "REF")) -> str:
     """One line for ``coqtop`` that prints OK, REF, DEN or UNK (in ``idtac``) and leaves nothing behind.
 
     Args:
         sequent: as `prepare` gives it.
         seconds: for all tries together, as far as Coq's timer (whole seconds, at least one a try) can keep them.
+        sides: what to try to prove: the goal (OK), its negation (REF) or both.
 
     >>> from rewardkit.verifiers.statements import parse_formula
-    >>> print(coq_sentence(prepare([], parse_formula("1 + 1 = 2"))).split(" by ")[0])
-    Goal True. first [ assert (((1 + 1) = 2))%R
+    >>> print(coq_sentence(prepare([], parse_formula("1 + 1 = 2")), sides=["OK"]).split(" [ ")[0])
+    Goal (((1 + 1) = 2))%R. first
     """
     printer = Printer(COQ_INT if sequent.theory == "int" else COQ, sequent)
     extra = [printer.formula(o) for o in sequent.obligations]
     premises = [printer.formula(p) for p in sequent.premises]
     goal = printer.formula(sequent.goal)
-    yes = _closed(printer, [*premises, *extra], goal)
-    no = _closed(printer, [*premises, *extra], f"(~ {goal})")
+    goals = {"OK": goal, "REF": f"(~ {goal})"}
+    claims = {word: _closed(printer, [*premises, *extra], goals[word]) for word in sides}
     tactics = _tactics(sequent)
-    limit = max(1, int(seconds / (2 * len(tactics) + bool(extra))))
-    sides = [(yes, "OK"), (no, "REF")]
-    if _seems_false(sequent):
-        sides.reverse()
+    limit = max(1, int(seconds / (len(sides) * len(tactics) + bool(extra))))
+    # One side alone is the goal itself: an assertion within a goal costs Coq a tenth more.
+    opened = claims[sides[0]] if len(sides) == 1 else "True"
     tries = [
-        f'assert {claim} by (timeout {limit} (abstract ({tactic}))); idtac "rk:{word}"'
+        f'{_proof(tactic, limit, claim if len(sides) > 1 else "")}; idtac "rk:{word}"'
         for tactic in tactics
-        for claim, word in sides
+        for word, claim in claims.items()
     ]
     body = "first [ " + " | ".join([*tries, 'idtac "rk:UNK"']) + " ]"
     if extra:
         needed = _closed(printer, premises, "(" + r" /\ ".join(extra) + ")")
-        proof = f"timeout {limit} (abstract (intros; repeat split; first [ rk_linear | rk_real | rk_hard ]))"
-        body = f'first [ assert {needed} by ({proof}); {body} | idtac "rk:DEN" ]'
-    return f"Goal True. {body}. Abort."
+        proof = _proof("intros; repeat split; first [ rk_linear | rk_real | rk_hard ]", limit, f"{needed} as _")
+        body = f'first [ {proof}; {body} | idtac "rk:DEN" ]'
+    return f"Goal {opened}. {body}. Abort."
 
 
-def _seems_false(sequent: Sequent) -> bool:
-    """Whether a goal about numbers alone is false: a guess at which side to try first, no more.
-
-    With premises the goal comes first: where they contradict each other, both sides can be proved.
-    """
-    if sequent.premises or not isinstance(sequent.goal, Comparison):
-        return False
-    a, b = value(sequent.goal.left, {}), value(sequent.goal.right, {})
-    if a is None or b is None:
-        return False
-    true = {"=": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}
-    return not true[sequent.goal.relation]
+def _proof(tactic: str, limit: int, claim: str) -> str:
+    """A try: of the goal, or of a claim that is asserted."""
+    proof = f"timeout {limit} (abstract ({tactic}))"
+    return f"assert {claim} by ({proof})" if claim else proof
 
 
 def _closed(printer: Printer, premises: Sequence[str], goal: str) -> str:
@@ -239,9 +236,14 @@ def _closed(printer: Printer, premises: Sequence[str], goal: str) -> str:
 def _tactics(sequent: Sequent) -> tuple[str, ...]:
     if sequent.theory == "logic":
         return ("rk_logic", "rk_classical")
-    if sequent.theory == "int":
-        return ("rk_int", "rk_int_hard") if sequent.nonlinear else ("rk_int",)
     parts = [n for formula in (*sequent.premises, sequent.goal) for n in walk(formula)]
+    if sequent.theory == "int":
+        plain = not any(isinstance(n, Operation) and n.operator in ("abs", "^") for n in parts)
+        return (
+            *(["rk_whole"] if plain and not sequent.nonlinear else []),
+            "rk_int",
+            *(["rk_int_hard"] if sequent.nonlinear else []),
+        )
     mixed = bool(sequent.predicates) or any(isinstance(n, Connected | Not) for n in parts)
     divided = any(
         isinstance(n, Operation) and n.operator in ("/", "^") and not isinstance(n.arguments[1], Number) for n in parts

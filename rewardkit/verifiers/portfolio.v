@@ -3,7 +3,14 @@ Require Import Reals ZArith Lra Lia Psatz Classical.
 Unset Lia Cache.
 Unset Nia Cache.
 Unset Nra Cache.
-Ltac Zify.zify_post_hook ::= Z.to_euclidean_division_equations.
+
+(* lra checks its certificate when it finds it, and the kernel checks it again behind `abstract`: the kernel's check is
+   enough. lia first rewrites what may stand in other number types. Where a version of Coq knows no such names, the
+   second sentence fails and the first stays. *)
+Ltac rk_lra := lra.
+Ltac rk_lra ::= unfold Rdiv in *; xlra_R rchecker_abstract.
+Ltac rk_lia := lia.
+Ltac rk_lia ::= xlia zchecker.
 
 (* Redefined where csdp and coq-hammer are installed. *)
 Ltac rk_sums := fail.
@@ -29,10 +36,11 @@ Ltac rk_quotients := repeat match goal with
   | h : context [Rdiv ?a ?d] |- _ => rk_quotient a d end.
 
 Ltac rk_open := intros; repeat match goal with h : _ /\ _ |- _ => destruct h end.
-Ltac rk_linear := intros; lra.
+Ltac rk_linear := intros; rk_lra.
 Ltac rk_real := rk_open; first [ field; lra | subst; lra | subst; field; repeat split; lra ].
 Ltac rk_hard := rk_open; repeat split_Rabs; rk_roots;
   first [ subst; lra | solve [ intuition (subst; lra) ] | rk_quotients; first [ subst; lra | nra | subst; nra | intro; subst; nra | rk_sums ] ].
+Ltac rk_whole := intros; rk_lia.
 Ltac rk_int := intros; lia.
 Ltac rk_int_hard := intros; first [ nia | subst; nia ].
 

@@ -70,8 +70,8 @@ formulas = st.recursive(
 )
 
 TOKEN = re.compile(
-    r"Goal|True|False|first|assert|forall|exists|by|timeout|abstract|intros|repeat|split|idtac|Abort"
-    r'|"rk:(?:OK|REF|DEN|UNK)"|rk_(?:linear|real|hard|int_hard|int|logic|classical)|Rabs|Z\.abs|sqrt|Type|Prop'
+    r"Goal|True|False|first|assert|forall|exists|as _|by|timeout|abstract|intros|repeat|split|idtac|Abort"
+    r'|"rk:(?:OK|REF|DEN|UNK)"|rk_(?:linear|whole|real|hard|int_hard|int|logic|classical)|Rabs|Z\.abs|sqrt|Type|Prop'
     r"|obj|some|[vbp][0-9]+|[0-9]+|R|Z|%R|%Z|%type|<->|->|<=|>=|<>|/\\|\\/|[-+*/^=<>~()\[\]|;:,.]"
 )
 
@@ -94,11 +94,16 @@ def pieces(sentence):
 @given(st.lists(formulas, max_size=3), formulas)
 def test_a_sentence_for_coq_is_made_of_our_tokens_alone(premises, goal):
     try:
-        sentence = coq_sentence(prepare(premises, goal))
+        sequent = prepare(premises, goal)
+        sentences = [coq_sentence(sequent, sides=sides) for sides in (["OK", "REF"], ["OK"], ["REF"])]
     except Unprintable:
         return
-    found = pieces(sentence)
-    assert found[:3] == ["Goal", "True", "."]
+    for sentence in sentences:
+        check_sentence(pieces(sentence))
+
+
+def check_sentence(found):
+    assert found[0] == "Goal"
     assert found[-3:] == [".", "Abort", "."]
     # Coq reads three sentences: no point of a decimal, no name with a dot ends one early.
     assert found.count(".") == 3
