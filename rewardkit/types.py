@@ -192,7 +192,7 @@ class StepScores:
 
     Attributes:
         trace_id: of the trace.
-        scores: one a step, each a probability in [0, 1].
+        scores: one a step, each a probability in [0, 1]; of an outcome model, one alone, of the whole response.
         raw: the values before squashing (logits, log-ratios), one a step, where the model has them.
     """
 

@@ -17,7 +17,11 @@ from rewardkit.types import StepScores, Trace
 
 __all__ = ["RewardModel", "RewardModelSpec", "load_reward_model"]
 
-_KINDS = {"token": "rewardkit.models.token:TokenRewardModel"}
+_KINDS = {
+    "token": "rewardkit.models.token:TokenRewardModel",
+    "generative": "rewardkit.models.generative:GenerativeRewardModel",
+    "outcome": "rewardkit.models.outcome:OutcomeRewardModel",
+}
 """From a spec's kind to the ``module:Class`` whose ``load(folder, **options)`` gives the model."""
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rewardkit.config import Config
 from rewardkit.errors import ConfigError
+from rewardkit.text.judged import Layout
 
 FILE = "reward_model.json"
 
@@ -22,9 +23,11 @@ class RewardModelSpec(Config):
 
     Attributes:
         kind: ``token`` has a classification head over each step's separator position.
-        separator: the token appended after each step, as text (for people) ...
+        separator: the token appended after each step (of an outcome model, the response), as text (for people) ...
         separator_id: ... and as an id (what counts).
-        label_token_ids: of a generative model, the ids of (correct, incorrect).
+        label_token_ids: of a generative model, the ids of (correct, incorrect); its logits are those of
+            (incorrect, correct), so that ``positive_label`` is 1.
+        layout, template, history: of a generative model, see `rewardkit.text.judged`.
         positive_label: of a ``token`` model with two or more labels, the index of "correct"; with one label, 0.
         beta, reference: of an implicit model.
         reducer: how step scores become one score of the response.
@@ -39,6 +42,9 @@ class RewardModelSpec(Config):
     separator: str | None = None
     separator_id: int | None = None
     label_token_ids: tuple[int, int] | None = None
+    layout: Layout | None = None
+    template: str | None = None
+    history: str | None = None
     positive_label: int = 0
     beta: float | None = None
     reference: str | None = None
@@ -49,6 +55,11 @@ class RewardModelSpec(Config):
     max_length: int = 2048
     base_model: str = "unknown"
     data_hash: str | None = None
+
+    @property
+    def scores_steps(self) -> bool:
+        """Whether there is a score for each step; an outcome model has one for the whole response."""
+        return self.kind != "outcome"
 
     @classmethod
     def load(cls, folder: str | Path) -> RewardModelSpec:

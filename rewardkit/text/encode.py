@@ -66,7 +66,7 @@ def encode_steps(
     ids = encode_prompt(tokenizer, prompt)
     positions = []
     for step in steps:
-        ids += _plain_ids(tokenizer, step.strip())
+        ids += plain_ids(tokenizer, step.strip())
         positions.append(len(ids))
         ids.append(separator_id)
     if max_length is not None and len(ids) > max_length:
@@ -75,21 +75,17 @@ def encode_steps(
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedResponse:
+class EncodedResponse(EncodedSteps):
     """One prompt with its response as the model would write it, as ids.
 
     Attributes:
         input_ids: shape (tokens,).
+        positions: shape (steps,): the index of the last token of each step; of a step without text, that of the step
+            before it.
         start: the index of the first token of the response.
-        ends: shape (steps,): the index behind the last token of each step; a step without text ends where it begins.
     """
 
-    input_ids: tuple[int, ...]
     start: int
-    ends: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
 
 
 def encode_response(
@@ -119,15 +115,15 @@ def encode_response(
         raise DataError("a response needs at least one step")
     ids = encode_prompt(tokenizer, prompt)
     start = len(ids)
-    ends = []
+    positions = []
     for piece in _pieces(steps, _breaks_end_steps(tokenizer)):
-        ids += _plain_ids(tokenizer, piece)
-        ends.append(len(ids))
+        ids += plain_ids(tokenizer, piece)
+        positions.append(len(ids) - 1)
     if len(ids) == start:
         raise DataError("a response without text has no probability")
     if max_length is not None and len(ids) > max_length:
         raise DataError(f"the prompt and its {len(steps)} steps are {len(ids)} tokens, more than {max_length}")
-    return EncodedResponse(tuple(ids), start, tuple(ends))
+    return EncodedResponse(tuple(ids), tuple(positions), start)
 
 
 def _pieces(steps: Sequence[str], breaks_end_steps: bool) -> Iterator[str]:
@@ -150,7 +146,7 @@ def _pieces(steps: Sequence[str], breaks_end_steps: bool) -> Iterator[str]:
 
 def _breaks_end_steps(tokenizer: Any) -> bool:
     """Whether line breaks belong to the tokens before them (Llama 3, Qwen) or to what follows (GPT-2, SmolLM2)."""
-    whole, before, after = (_plain_ids(tokenizer, text) for text in ("x.\n\nStep", "x.\n\n", "Step"))
+    whole, before, after = (plain_ids(tokenizer, text) for text in ("x.\n\nStep", "x.\n\n", "Step"))
     return whole == before + after
 
 
@@ -170,22 +166,38 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> 
     if not getattr(tokenizer, "chat_template", None):
         text = prompt if isinstance(prompt, str) else "\n".join(message_text(m) for m in prompt)
         start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-        return start + _plain_ids(tokenizer, text + "\n")
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+        return start + plain_ids(tokenizer, text + "\n")
+    pieces, rest = template_pieces(tokenizer, _as_messages(prompt))
+    ids: list[int] = []
+    for before, content in pieces:
+        ids += tokenizer.encode(before, add_special_tokens=False)
+        ids += plain_ids(tokenizer, content.strip())
+    return ids + list(tokenizer.encode(rest, add_special_tokens=False))
+
+
+def template_pieces(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], str]:
+    """A chat through the template: each content with the template's text before it, and the text behind the last.
+
+    Raises:
+        ConfigError: the template drops, repeats or reorders messages.
+    """
     contents = [message_text(m) for m in messages]
     marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
     marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
     rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
-    ids: list[int] = []
+    pieces = []
     for mark, content in zip(marks, contents, strict=True):
         before, found, rest = rest.partition(mark)
         if not found or any(other in before for other in marks):
             raise ConfigError(_BAD_TEMPLATE)
-        ids += tokenizer.encode(before, add_special_tokens=False)
-        ids += _plain_ids(tokenizer, content.strip())
+        pieces.append((before, content))
     if any(mark in rest for mark in marks):
         raise ConfigError(_BAD_TEMPLATE)
-    return ids + list(tokenizer.encode(rest, add_special_tokens=False))
+    return pieces, rest
+
+
+def _as_messages(prompt: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
 
 
 def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]:
@@ -213,7 +225,8 @@ _plain: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _plain_lock = threading.Lock()
 
 
-def _plain_ids(tokenizer: Any, text: str) -> list[int]:
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids of a text in which nothing, however it looks, is a special token."""
     if not text:
         return []
     return list(_plain_copy(tokenizer).encode(text, add_special_tokens=False, split_special_tokens=True))

@@ -1,0 +1,166 @@
+"""What every reward model in this process shares: loading a folder, batches of like length, and scores from logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from rewardkit.errors import ConfigError, DataError
+from rewardkit.models.activation import step_probabilities
+from rewardkit.models.spec import Kind, RewardModelSpec
+from rewardkit.text.encode import EncodedSteps
+from rewardkit.types import StepScores, Trace
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LocalRewardModel(ABC):
+    """Token ids with positions in, the head's logits at these positions out, through transformers.
+
+    Args:
+        model: a Hugging Face model.
+        tokenizer: its tokenizer.
+        spec: what the model is; its ``kind`` must be the one of the class.
+        batch_tokens: the most tokens, padding included, in one forward pass.
+
+    Raises:
+        ConfigError: the spec is of another kind, or lacks what this kind needs.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, model: Any, tokenizer: Any, spec: RewardModelSpec, *, batch_tokens: int = 8192) -> None:
+        self.check_spec(spec)
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.spec = spec
+        self.batch_tokens = batch_tokens
+
+    @classmethod
+    def check_spec(cls, spec: RewardModelSpec) -> None:
+        """Whether the spec describes such a model.
+
+        Raises:
+            ConfigError: of another kind, or something is missing.
+        """
+        if spec.kind != cls.kind:
+            raise ConfigError(f"{cls.__name__} needs kind '{cls.kind}', not '{spec.kind}'")
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        batch_tokens: int = 8192,
+    ) -> Self:
+        """Load a folder that `rewardkit train` wrote.
+
+        Args:
+            folder: a plain Hugging Face checkpoint with ``reward_model.json``.
+            device: such as ``cpu`` or ``cuda``; None takes the GPU where there is one.
+            dtype: ``float32``, ``bfloat16``, ...; None takes float32 on the CPU and the checkpoint's own on a GPU.
+            batch_tokens: the most tokens in one forward pass.
+
+        Raises:
+            ConfigError: no such folder, no spec, or weights that transformers cannot load.
+        """
+        import torch
+        from transformers import AutoTokenizer
+
+        from rewardkit.models.embedded import quiet_transformers
+
+        spec = RewardModelSpec.load(folder)
+        cls.check_spec(spec)
+        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        precision = dtype or ("float32" if place == "cpu" else "auto")
+        try:
+            with quiet_transformers():
+                tokenizer = AutoTokenizer.from_pretrained(str(folder))
+                model = cls.load_weights(str(folder), spec, precision)
+        except (OSError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{folder} cannot be loaded as a {cls.kind} reward model: {error}") from error
+        return cls(model.to(place), tokenizer, spec, batch_tokens=batch_tokens)
+
+    @classmethod
+    @abstractmethod
+    def load_weights(cls, folder: str, spec: RewardModelSpec, dtype: str) -> Any:
+        """The Hugging Face model of a folder."""
+
+    @abstractmethod
+    def encode(self, trace: Trace) -> EncodedSteps:
+        """The token ids of a trace with the positions that are read.
+
+        Raises:
+            DataError: no steps, or longer than the spec's ``max_length``.
+        """
+
+    def score(self, traces: Sequence[Trace]) -> list[StepScores]:
+        """Score every trace, in the order given; see `StepScores` for what there is one of.
+
+        Raises:
+            DataError: a trace cannot be encoded; its id is named.
+        """
+        encoded = []
+        for trace in traces:
+            try:
+                encoded.append(self.encode(trace))
+            except DataError as error:
+                raise DataError(f"trace {trace.id}: {error}") from None
+        results = []
+        for trace, logits in zip(traces, self.logits(encoded), strict=True):
+            scores = step_probabilities(logits, self.spec)
+            raw = tuple(float(v) for v in logits[:, self.spec.positive_label])
+            results.append(StepScores(trace.id, tuple(float(s) for s in scores), raw))
+        return results
+
+    def logits(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
+        """The head's output at each position.
+
+        Returns:
+            One float32 array of shape (positions, labels) for each input, in the order given.
+        """
+        results: list[np.ndarray | None] = [None] * len(batch)
+        for indices in self._batches(batch):
+            for i, values in zip(indices, self._forward([batch[i] for i in indices]), strict=True):
+                results[i] = values
+        return [r for r in results if r is not None]
+
+    def _batches(self, batch: Sequence[EncodedSteps]) -> Iterator[list[int]]:
+        """Indices of inputs of like length, longest first, so that little is padding and memory peaks at once."""
+        order = sorted(range(len(batch)), key=lambda i: -len(batch[i]))
+        group: list[int] = []
+        for i in order:
+            if group and len(batch[group[0]]) * (len(group) + 1) > self.batch_tokens:
+                yield group
+                group = []
+            group.append(i)
+        if group:
+            yield group
+
+    def _forward(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
+        """Logits of shape (positions, labels) for each input of one padded batch."""
+        import torch
+
+        with torch.inference_mode():
+            ids, mask = self._pad(batch)
+            logits = self.model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+        return [logits[row, list(item.positions)] for row, item in enumerate(batch)]
+
+    def _pad(self, batch: Sequence[EncodedSteps], pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Right-padded ids and a mask from the lengths: a pad id may well be a real token too."""
+        import torch
+
+        longest = max(len(item) for item in batch)
+        ids = torch.full((len(batch), longest), pad_id, dtype=torch.long)
+        mask = torch.zeros(len(batch), longest, dtype=torch.long)
+        for row, item in enumerate(batch):
+            ids[row, : len(item)] = torch.tensor(item.input_ids)
+            mask[row, : len(item)] = 1
+        return ids.to(self.model.device), mask.to(self.model.device)
