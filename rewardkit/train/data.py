@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewardkit.errors import DataError
-from rewardkit.text.encode import encode_steps
+from rewardkit.text.encode import EncodedSteps, encode_steps
 from rewardkit.train.losses import IGNORE
 from rewardkit.types import Meaning, StepLabel
 
 if TYPE_CHECKING:
     from rewardkit.store.dataset import LabelledTrace
+    from rewardkit.train.config import TrainConfig
 
 T = TypeVar("T")
+
+Encode = Callable[[Any, Sequence[str]], EncodedSteps]
+"""From a prompt and the texts of its steps to token ids with a position for each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,20 @@ class Examples:
     def drop(self, reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
+    def fill(self, target: float) -> None:
+        """Give every step without a label this target: for losses that read unlabelled steps too."""
+        self.examples = [
+            replace(e, targets=tuple(target if t is None else t for t in e.targets)) for e in self.examples
+        ]
+
     def targets(self) -> list[float]:
         """Every target of every labelled step."""
         return [t for e in self.examples for t in e.targets if t is not None]
+
+    @property
+    def labels(self) -> int:
+        """How many labels the loss will see in one epoch."""
+        return len(self.targets())
 
     def summary(self) -> str:
         """What it holds, for the model card."""
@@ -74,20 +89,43 @@ class Examples:
         return {"traces": len(self.examples), "labelled_steps": len(self.targets()), "left_out": self.dropped}
 
 
+def step_splits(config: TrainConfig, rows: Iterable[LabelledTrace], encode: Encode) -> dict[str, Examples]:
+    """The examples of ``train`` and ``eval``, within the limits of the config.
+
+    Raises:
+        DataError: a split is empty (what was left out, and why, is named), or labels have different meanings.
+    """
+    splits = {}
+    for name, part in split_by_problem(rows, config.held_out).items():
+        made = encode_examples(part, encode, sources=config.sources, max_length=config.max_length)
+        if not made.examples:
+            wanted = f"no trace with a label of {', '.join(config.sources)} in the {name} part"
+            counts = f"{len(part)} traces; left out: {made.dropped or 'none'}"
+            raise DataError(f"{', '.join(config.data)}: {wanted} ({counts})")
+        made.examples = limited(made.examples, config.max_traces if name == "train" else config.max_eval, config.seed)
+        splits[name] = made
+    return splits
+
+
 def build_examples(
-    rows: Iterable[LabelledTrace],
-    tokenizer: Any,
-    separator_id: int,
-    *,
-    sources: Sequence[str],
-    max_length: int,
+    rows: Iterable[LabelledTrace], tokenizer: Any, separator_id: int, *, sources: Sequence[str], max_length: int
+) -> Examples:
+    """`encode_examples` with a separator after each step: what a token head is trained on."""
+
+    def encode(prompt: Any, steps: Sequence[str]) -> EncodedSteps:
+        return encode_steps(tokenizer, prompt, steps, separator_id)
+
+    return encode_examples(rows, encode, sources=sources, max_length=max_length)
+
+
+def encode_examples(
+    rows: Iterable[LabelledTrace], encode: Encode, *, sources: Sequence[str], max_length: int
 ) -> Examples:
     """Encode labelled traces; a trace without labels, or too long, is left out and counted, never cut.
 
     Args:
         rows: traces with their labels.
-        tokenizer: of the model to be trained.
-        separator_id: appended after each step.
+        encode: as the trained model will encode what it scores.
         sources: the label sources to use; where several label one step, the first that has an opinion wins.
         max_length: longest example in tokens.
 
@@ -97,25 +135,30 @@ def build_examples(
     result = Examples()
     meanings: set[Meaning] = set()
     for row in rows:
-        labels = _choose(row.labels, sources)
+        labels = choose_labels(row.labels, sources)
         meanings.update(label.meaning for label in labels.values())
         if len(meanings) > 1:
             raise DataError(f"labels of different meaning ({', '.join(sorted(meanings))}) cannot train one model")
+        texts = [s.text for s in row.trace.steps]
         if not labels:
             result.drop("no labelled step")
-            continue
-        texts = [s.text for s in row.trace.steps]
-        try:
-            ids = encode_steps(tokenizer, row.trace.problem.prompt, texts, separator_id, max_length=max_length)
-        except DataError:
+        elif not all(0 <= step < len(texts) for step in labels):
+            result.drop("a label of a step that is not there")
+        elif len(ids := encode(row.trace.problem.prompt, texts)) > max_length:
             result.drop(f"longer than {max_length} tokens")
-            continue
-        targets = tuple(labels[i].p_correct if i in labels else None for i in range(len(texts)))
-        result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets))
+        else:
+            targets = tuple(_target(labels[i]) if i in labels else None for i in range(len(texts)))
+            result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets))
     return result
 
 
-def _choose(labels: Iterable[StepLabel], sources: Sequence[str]) -> Mapping[int, StepLabel]:
+def choose_labels(labels: Iterable[StepLabel], sources: Sequence[str]) -> Mapping[int, StepLabel]:
+    """The label of each step: of the first source that has an opinion; abstentions are none.
+
+    >>> said = [StepLabel("t", 0, None, "logic", "local"), StepLabel("t", 0, 1.0, "judge", "local")]
+    >>> choose_labels(said, ["logic", "judge"])[0].source
+    'judge'
+    """
     chosen: dict[int, StepLabel] = {}
     rank = {source: i for i, source in enumerate(sources)}
     for label in labels:
@@ -125,6 +168,11 @@ def _choose(labels: Iterable[StepLabel], sources: Sequence[str]) -> Mapping[int,
         if held is None or rank[label.source] < rank[held.source]:
             chosen[label.step] = label
     return chosen
+
+
+def _target(label: StepLabel) -> float | None:
+    """As a float: among bools, `IGNORE` would become one too."""
+    return None if label.p_correct is None else float(label.p_correct)
 
 
 def held_out(problem_id: str, fraction: float, seed: int = 0) -> bool:

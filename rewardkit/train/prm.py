@@ -16,7 +16,7 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.train.config import TrainConfig, TrainResult
 from rewardkit.train.data import Collator, Examples, build_examples, limited, split_by_problem
 from rewardkit.train.kind import TrainingKind, load_pretrained
-from rewardkit.train.losses import step_bce_loss
+from rewardkit.train.losses import LossFunction, LossOptions
 
 if TYPE_CHECKING:
     from rewardkit.store.dataset import LabelledTrace
@@ -27,10 +27,12 @@ class PRMConfig(TrainConfig):
 
     Attributes:
         separator: the token after each step; None takes one that text never needs.
+        loss: by name with its parameters, such as ``{name: gce, q: 0.7}``; see `rewardkit.train.losses.LOSSES`.
     """
 
     kind: Literal["prm"] = "prm"
     separator: str | None = None
+    loss: LossOptions = LossOptions()
 
 
 class TokenPRM(TrainingKind[PRMConfig]):
@@ -60,6 +62,9 @@ class TokenPRM(TrainingKind[PRMConfig]):
                 made.examples, config.max_traces if name == "train" else config.max_eval, config.seed
             )
             splits[name] = made
+        self._loss = config.loss.build(splits["train"].targets())
+        if (unlabelled := getattr(self._loss, "unlabelled", None)) is not None:
+            splits["train"].fill(unlabelled)
         meaning = next(x.meaning for r in rows for x in r.labels if x.source in config.sources)
         spec = RewardModelSpec(
             kind="token",
@@ -75,8 +80,14 @@ class TokenPRM(TrainingKind[PRMConfig]):
     def collator(self, tokenizer: Any) -> Collator:
         return Collator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
 
-    def loss(self) -> Callable[..., Any]:
-        return step_bce_loss
+    def loss(self) -> LossFunction:
+        return self._loss
+
+    def trainer(self, **arguments: Any) -> Any:
+        trainer = super().trainer(**arguments)
+        if attach := getattr(self._loss, "attach", None):
+            attach(trainer)
+        return trainer
 
     def metrics(self) -> Callable[[Any], dict[str, float]]:
         return step_metrics

@@ -296,8 +296,12 @@ def _callback(loss: Elr) -> Any:
             loss.share()
             self.keep(args, state, control)
 
-        def keep(self, args: Any, state: Any, control: Any) -> None:
-            if not control.should_save:
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if not file(args, state.global_step).is_file():  # another callback asked for this checkpoint after us
+                self.keep(args, state, control, now=True)
+
+        def keep(self, args: Any, state: Any, control: Any, now: bool = False) -> None:
+            if not (control.should_save or now):
                 return
             loss.share()
             if state.is_world_process_zero:
