@@ -14,6 +14,10 @@ def train(
             help="A recipe (path or shipped name) or a kind such as prm, or both; then key=value overrides."
         ),
     ] = None,
+    accelerate: Annotated[
+        str | None, typer.Option(help="Train on several processes: a profile (cpu, gpu-ddp, fsdp2, ...) or a path.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="How many processes; the profile's number by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a reward model: rewardkit train RECIPE data=DIR output=DIR key=value ..."""
@@ -21,13 +25,18 @@ def train(
     from rewardkit.config import load_config
     from rewardkit.train import KINDS, TrainConfig, load_kind
     from rewardkit.train import train as run
+    from rewardkit.train.launch import is_first_process, launch
 
     given = list(arguments or [])
+    if accelerate is not None:
+        raise typer.Exit(launch(accelerate, ["train", *given, *(["--json"] if json else [])], processes))
     set_resume("rewardkit", "train", *given)
     kind = [f"kind={given.pop(0)}"] if given and given[0] in KINDS else []
     recipe, overrides = split_arguments(given)
     config = load_config(TrainConfig, "train", recipe, [*kind, *overrides])
     result = run(config)
+    if not is_first_process():
+        return
     if json:
         print_json(
             {

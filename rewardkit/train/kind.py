@@ -22,10 +22,14 @@ class Split(Protocol):
     Attributes:
         examples: each has ``row()``, what the collator takes.
         dropped: from a reason to the number of examples left out for it.
+        labels: how many labels the loss will see in one epoch.
     """
 
     examples: list[Any]
     dropped: dict[str, int]
+
+    @property
+    def labels(self) -> int: ...
 
     def summary(self) -> str:
         """What it holds, for the model card: such as "120 traces, 310 labelled steps, 47.1% of them correct"."""
@@ -69,6 +73,16 @@ class TrainingKind(ABC, Generic[C]):
             ConfigError: it cannot be loaded.
         """
 
+    def read(self, name: str) -> list[LabelledTrace]:
+        """The labelled traces of one entry of ``data``.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        from rewardkit.store.dataset import read_dataset
+
+        return read_dataset(name)
+
     @abstractmethod
     def prepare(self, rows: Sequence[LabelledTrace], tokenizer: Any) -> tuple[RewardModelSpec, Mapping[str, Split]]:
         """What the model will be, and the splits ``train`` and ``eval``.
@@ -95,9 +109,9 @@ class TrainingKind(ABC, Generic[C]):
 
     def trainer(self, **arguments: Any) -> Any:
         """The Trainer over the arguments that all kinds share."""
-        from transformers import Trainer
+        from rewardkit.train.batches import grouped_trainer
 
-        return Trainer(**arguments)
+        return grouped_trainer(**arguments)
 
 
 def load_pretrained(auto: Any, base: str, **options: Any) -> Any:

@@ -48,12 +48,23 @@ def stop_after(trainer: Any, seconds: float) -> None:
             self.started = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-            if time.monotonic() - self.started > seconds and state.global_step < state.max_steps:
+            if state.global_step < state.max_steps and _agreed(time.monotonic() - self.started > seconds):
                 control.should_training_stop = control.should_evaluate = control.should_save = True
                 print(f"step {state.global_step}/{state.max_steps}  the time is up", file=sys.stderr, flush=True)
             return control
 
     trainer.add_callback(TimeLimit())
+
+
+def _agreed(here: bool) -> bool:
+    """What the first process found, on every process: clocks differ, and all must stop at the same step."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return here
+    said = [here]
+    dist.broadcast_object_list(said)
+    return said[0]
 
 
 def progress_line(step: int, steps: int, logs: dict[str, Any], seconds_left: float) -> str:

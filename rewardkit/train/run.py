@@ -14,6 +14,7 @@ from rewardkit.errors import ConfigError
 from rewardkit.models.cpu import multiplies_bfloat16
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
+from rewardkit.train.checks import check_ids, watch_labels
 from rewardkit.train.config import TrainConfig, TrainResult
 from rewardkit.types import content_id
 
@@ -30,18 +31,18 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
         DataError: nothing in the data can train this kind.
     """
     from rewardkit.models.embedded import resolve_model
-    from rewardkit.store.dataset import read_dataset
-
     config: TrainConfig = kind.config
-    run = open_run(config)
+    started = time.monotonic()
+    arguments = training_arguments(config)
+    with arguments.main_process_first(desc="opening the run"):  # the first process makes the folder, the others find it
+        run = open_run(config)
+        checkpoint = None if run.finished else run.last_checkpoint()
     if run.finished is not None:
         return run.finished
-    started = time.monotonic()
     base = resolve_model(config.model)
     tokenizer = load_tokenizer(base)
-    spec, splits = kind.prepare([row for folder in config.data for row in read_dataset(folder)], tokenizer)
-    trainer = _trainer(kind, build_model(kind, base), tokenizer, splits)
-    checkpoint = run.last_checkpoint()
+    spec, splits = kind.prepare([row for name in config.data for row in kind.read(name)], tokenizer)
+    trainer = _trainer(kind, arguments, build_model(kind, base), tokenizer, splits)
     trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _last_evaluation(trainer)
     metrics["train_loss"] = _mean_loss(trainer.state.log_history)
@@ -53,8 +54,7 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
         seconds=time.monotonic() - started,
         resumed=checkpoint is not None,
     )
-    if trainer.is_world_process_zero():
-        run.finish(kind, trainer, tokenizer, spec, splits, result)
+    run.finish(kind, trainer, tokenizer, spec, splits, result)
     return result
 
 
@@ -117,21 +117,24 @@ def _train_in_float32(model: Any) -> None:
         head.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
 
 
-def _trainer(kind: TrainingKind[Any], model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
+def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
     from rewardkit.train.progress import stop_after, use_progress
 
     config: TrainConfig = kind.config
+    rows = {name: [e.row() for e in part.examples] for name, part in splits.items()}
+    check_ids(rows["train"] + rows["eval"], model.get_input_embeddings().num_embeddings)
     trainer = kind.trainer(
         model=model,
-        args=training_arguments(config),
+        args=arguments,
         data_collator=kind.collator(tokenizer),
-        train_dataset=[e.row() for e in splits["train"].examples],
-        eval_dataset=[e.row() for e in splits["eval"].examples],
+        train_dataset=rows["train"],
+        eval_dataset=rows["eval"],
         compute_loss_func=kind.loss(),
         compute_metrics=kind.metrics(),
         processing_class=tokenizer,
     )
     use_progress(trainer)
+    watch_labels(trainer, splits["train"].labels)
     if config.max_minutes is not None:
         stop_after(trainer, 60 * config.max_minutes)
     return trainer
@@ -186,16 +189,22 @@ class TrainingRun:
         splits: Mapping[str, Split],
         result: TrainResult,
     ) -> None:
-        """Write the model (adapters merged), its spec, the training log and the card; the spec comes last."""
+        """Write the model (adapters merged), its spec, the training log and the card; the spec comes last.
+
+        Every process calls it, since sharded weights are gathered; the first one writes.
+        """
         from rewardkit.models.embedded import quiet_transformers
         from rewardkit.train.card import write_card
 
+        target = self.folder if self.config.lora is None else self.folder / "adapter"
         with quiet_transformers():
-            if self.config.lora is None:
-                trainer.model.float().save_pretrained(self.folder)
-            else:
-                trainer.model.save_pretrained(self.folder / "adapter")
-                merge_adapter(kind, self.folder / "adapter").save_pretrained(self.folder)
+            trainer.save_model(str(target))
+        if not trainer.is_world_process_zero():
+            return
+        (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here may need
+        with quiet_transformers():
+            if self.config.lora is not None:
+                merge_adapter(kind, target).save_pretrained(self.folder)
             tokenizer.save_pretrained(self.folder)
         log = {"log": trainer.state.log_history, "metrics": result.metrics}
         write_text(self.folder / "training.json", json.dumps(log, indent=1) + "\n")
@@ -232,13 +241,16 @@ def open_run(config: TrainConfig) -> TrainingRun:
 
 
 def data_hash(folders: tuple[str, ...]) -> str:
-    """A hash of the Parquet files of dataset folders, by content.
+    """A hash of the Parquet files of dataset folders, and of other files, by content.
 
     Raises:
         ConfigError: a folder holds no data.
     """
     digests = []
     for folder in folders:
+        if Path(folder).is_file():
+            digests.append(file_digest(Path(folder)))
+            continue
         files = sorted((Path(folder) / "data").glob("*.parquet"))
         if not files:
             raise ConfigError(f"there is no dataset in {folder} (no data/*.parquet); make one with `rewardkit synth`")
@@ -263,6 +275,8 @@ def training_arguments(config: TrainConfig) -> Any:
     import torch
     from transformers import TrainingArguments
 
+    from rewardkit.train.launch import launched_processes
+
     return TrainingArguments(
         output_dir=str(Path(config.output) / "checkpoints"),
         per_device_train_batch_size=config.batch_size,
@@ -281,10 +295,10 @@ def training_arguments(config: TrainConfig) -> Any:
         save_total_limit=2,
         seed=config.seed,
         data_seed=config.seed,
-        train_sampling_strategy="group_by_length",
         label_names=["labels"],
         report_to=[],
         use_cpu=config.device == "cpu",
+        ddp_backend="gloo" if launched_processes() > 1 and not torch.cuda.is_available() else None,
         dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         bf16=False,
         disable_tqdm=not sys.stderr.isatty(),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sums import losses, sums
 from tiny import SEPARATOR, build_tiny_reward_model
 
 from rewardkit.errors import ConfigError, DataError
@@ -22,22 +21,6 @@ from rewardkit.store.dataset import LabelledTrace, write_dataset
 from rewardkit.train.data import build_examples, held_out
 from rewardkit.train.prm import PRMConfig, train_prm
 from rewardkit.types import Problem, StepLabel, Trace
-
-
-def sums(count: int, seed: int = 0, meaning: str = "local") -> list[LabelledTrace]:
-    """Traces of small sums, about half of them false, labelled by whether they are."""
-    draw = random.Random(seed)
-    rows = []
-    for i in range(count):
-        steps, truth = [], []
-        for _ in range(draw.randint(1, 5)):
-            a, b = draw.randint(1, 9), draw.randint(1, 9)
-            truth.append(draw.random() < 0.5)
-            steps.append(f"{a} + {b} = {a + b + (0 if truth[-1] else 3)}")
-        trace = Trace.create(Problem.create(f"Question {i}?"), steps)
-        labels = tuple(StepLabel(trace.id, k, float(ok), "arithmetic", meaning) for k, ok in enumerate(truth))
-        rows.append(LabelledTrace(trace, labels))
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +48,6 @@ def config(base: Path, data: Path, output: Path, **changes: object) -> PRMConfig
         "save_every": 2,
     }
     return PRMConfig.model_validate({**values, **changes})
-
-
-def losses(folder: Path) -> list[float]:
-    log = json.loads((folder / "training.json").read_text())["log"]
-    return [entry["loss"] for entry in log if "loss" in entry]
 
 
 def test_accumulation_changes_neither_loss_nor_gradient(base: Path, data: Path, tmp_path: Path) -> None:
