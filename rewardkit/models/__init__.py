@@ -21,6 +21,7 @@ _KINDS = {
     "token": "rewardkit.models.token:TokenRewardModel",
     "generative": "rewardkit.models.generative:GenerativeRewardModel",
     "outcome": "rewardkit.models.outcome:OutcomeRewardModel",
+    "implicit": "rewardkit.models.implicit:ImplicitRewardModel",
 }
 """From a spec's kind to the ``module:Class`` whose ``load(folder, **options)`` gives the model."""
 

@@ -113,12 +113,13 @@ class LocalRewardModel(ABC):
                 encoded.append(self.encode(trace))
             except DataError as error:
                 raise DataError(f"trace {trace.id}: {error}") from None
-        results = []
-        for trace, logits in zip(traces, self.logits(encoded), strict=True):
-            scores = step_probabilities(logits, self.spec)
-            raw = tuple(float(v) for v in logits[:, self.spec.positive_label])
-            results.append(StepScores(trace.id, tuple(float(s) for s in scores), raw))
-        return results
+        return [self.step_scores(trace, values) for trace, values in zip(traces, self.logits(encoded), strict=True)]
+
+    def step_scores(self, trace: Trace, logits: np.ndarray) -> StepScores:
+        """Calibrated scores of one trace from its logits of shape (positions, labels)."""
+        scores = step_probabilities(logits, self.spec)
+        raw = tuple(float(v) for v in logits[:, self.spec.positive_label])
+        return StepScores(trace.id, tuple(float(s) for s in scores), raw)
 
     def logits(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
         """The head's output at each position.
@@ -127,22 +128,10 @@ class LocalRewardModel(ABC):
             One float32 array of shape (positions, labels) for each input, in the order given.
         """
         results: list[np.ndarray | None] = [None] * len(batch)
-        for indices in self._batches(batch):
+        for indices in length_batches([len(item) for item in batch], self.batch_tokens):
             for i, values in zip(indices, self._forward([batch[i] for i in indices]), strict=True):
                 results[i] = values
         return [r for r in results if r is not None]
-
-    def _batches(self, batch: Sequence[EncodedSteps]) -> Iterator[list[int]]:
-        """Indices of inputs of like length, longest first, so that little is padding and memory peaks at once."""
-        order = sorted(range(len(batch)), key=lambda i: -len(batch[i]))
-        group: list[int] = []
-        for i in order:
-            if group and len(batch[group[0]]) * (len(group) + 1) > self.batch_tokens:
-                yield group
-                group = []
-            group.append(i)
-        if group:
-            yield group
 
     def _forward(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
         """Logits of shape (positions, labels) for each input of one padded batch."""
@@ -164,3 +153,23 @@ class LocalRewardModel(ABC):
             ids[row, : len(item)] = torch.tensor(item.input_ids)
             mask[row, : len(item)] = 1
         return ids.to(self.model.device), mask.to(self.model.device)
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of inputs of like length, longest first, so that little is padding and memory peaks at once.
+
+    Args:
+        lengths: of the inputs, in tokens.
+        batch_tokens: the most tokens, padding included, in one batch; a longer input is a batch by itself.
+
+    >>> list(length_batches([3, 9, 4], 8))
+    [[1], [2, 0]]
+    """
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if group and lengths[group[0]] * (len(group) + 1) > batch_tokens:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group

@@ -30,6 +30,8 @@ class RewardModelSpec(Config):
         layout, template, history: of a generative model, see `rewardkit.text.judged`.
         positive_label: of a ``token`` model with two or more labels, the index of "correct"; with one label, 0.
         beta, reference: of an implicit model.
+        step_score: of an implicit model, what makes a step's score: ``accumulative`` the log-ratio of all tokens up
+            to its end (how well the response stands there), ``single`` that of its own tokens (what the step adds).
         reducer: how step scores become one score of the response.
         temperature, bias: calibration: score = sigmoid((logit + bias) / temperature).
         meaning: of the labels that it was trained on: what its score claims.
@@ -48,6 +50,7 @@ class RewardModelSpec(Config):
     positive_label: int = 0
     beta: float | None = None
     reference: str | None = None
+    step_score: Literal["single", "accumulative"] = "accumulative"
     reducer: Reducer = "min"
     temperature: float = 1.0
     bias: float = 0.0

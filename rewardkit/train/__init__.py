@@ -17,6 +17,9 @@ __all__ = ["KINDS", "LoraOptions", "TrainConfig", "TrainResult", "load_kind", "t
 
 KINDS = {
     "prm": "rewardkit.train.prm:TokenPRM",
+    "generative": "rewardkit.train.generative:GenerativePRM",
+    "outcome": "rewardkit.train.outcome:OutcomeReward",
+    "implicit": "rewardkit.train.implicit:ImplicitPRM",
 }
 """From a kind of reward model to the ``module:Class`` that trains it, a `rewardkit.train.kind.TrainingKind`."""
 
