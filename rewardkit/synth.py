@@ -24,6 +24,7 @@ from rewardkit.errors import DataError
 from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
+from rewardkit.generate.usage import usage
 from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
 from rewardkit.store.dataset import from_record, read_manifest, to_record
 from rewardkit.store.files import write_text
@@ -148,7 +149,7 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
 
     labelers = [load_labeler(name, allow_code=config.allow_code) for name in config.labelers]
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
-    with RunState(config.output, config.model_dump(mode="json", exclude={"output"})) as state:
+    with RunState(config.output, _bound(config)) as state:
         state.begin(work.ids, work.inputs)
         output = Path(config.output)
         if state.finished and (output / "manifest.json").is_file() and (output / "data").is_dir():
@@ -157,15 +158,21 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
             _work_off(config, work, labelers, state, progress)
         finally:
             _close(labelers)
+            work.close()
         manifest = _export(config, work, state)
         state.finish()
     return SynthResult(output, manifest, already_done=False)
 
 
-def _close(labelers: Sequence[Labeler]) -> None:
-    """End the processes of those labelers that have some."""
-    for labeler in labelers:
-        close = getattr(labeler, "close", None)
+def _bound(config: SynthConfig) -> dict[str, Any]:
+    """What a folder is bound to: all but where it lies, and where an endpoint is and what it may cost."""
+    return config.model_dump(mode="json", exclude={"output": True, "generator": {"endpoint": True}})
+
+
+def _close(parts: Sequence[Labeler | Generator]) -> None:
+    """End the processes of those that have some."""
+    for part in parts:
+        close = getattr(part, "close", None)
         if close is not None:
             close()
 
@@ -190,7 +197,7 @@ def export_generations(folder: str | Path, path: str | Path) -> int:
 
 
 class Work(Protocol):
-    """A fixed list of items, each of which becomes one trace."""
+    """A fixed list of items, each of which becomes one trace; ``close`` ends what it started."""
 
     ids: list[str]
     inputs: dict[str, str]
@@ -203,6 +210,8 @@ class Work(Protocol):
     def where(self, position: int) -> str:
         """How to name an item to a person."""
         ...
+
+    def close(self) -> None: ...
 
 
 class GenerateWork:
@@ -232,7 +241,7 @@ class GenerateWork:
         """See `Work`."""
         stored = state.generations(start, stop)
         if None in stored:
-            state.put_generations(start, self._generate(start, stop))
+            state.put_generations(start, self._generate(state, start, stop))
             stored = state.generations(start, stop)
         for (problem, sample), value in zip(self._items[start:stop], stored, strict=True):
             assert value is not None
@@ -243,9 +252,17 @@ class GenerateWork:
         problem, sample = self._items[position]
         return f"problem {problem.id} sample {sample}"
 
-    def _generate(self, start: int, stop: int) -> list[dict[str, Any]]:
+    def close(self) -> None:
+        """See `Work`."""
+        if self._generator is not None:
+            _close([self._generator])
+
+    def _generate(self, state: RunState, start: int, stop: int) -> list[dict[str, Any]]:
         if self._generator is None:
             self._generator = load_generator(self._config.generator)
+            if hasattr(self._generator, "spent"):  # its budget is that of the run, over all sittings
+                used = usage(state.all_generations())
+                self._generator.spent = used["prompt_tokens"] + used["completion_tokens"]
         requests = [self._request(position) for position in range(start, stop)]
         answers = self._generator.generate(requests)
         return [_stored(request, answer) for request, answer in zip(requests, answers, strict=True)]
@@ -285,6 +302,9 @@ class LabelWork:
     def where(self, position: int) -> str:
         """See `Work`."""
         return f"trace {self.ids[position]}"
+
+    def close(self) -> None:
+        """See `Work`: nothing was."""
 
 
 def item_seed(seed: int, id: str) -> int:
@@ -339,7 +359,6 @@ class BadItem(Exception):
 
 
 def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule: SplitRule) -> LabelledTrace:
-
     if value["finish_reason"] == "error":
         raise BadItem(value["error"] or "the generator gave no text")
     steps = [span.text for span in split_steps(value["text"], by=rule)]
@@ -375,5 +394,7 @@ def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:
         "counts": {"bad_rows": len(bad), "bad_reasons": dict(Counter(row.reason for row in bad).most_common(20))},
         "seconds": round(state.seconds, 1),
     }
+    if config.problems is not None:
+        manifest["usage"] = usage(state.all_generations(), config.generator.endpoint.price)
     rows = (from_record(record) for record in state.rows())
     return write_dataset(output, rows, manifest, rows_per_file=config.rows_per_file)

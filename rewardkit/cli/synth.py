@@ -44,6 +44,7 @@ def synth(
                 "output": str(result.output),
                 "already_done": result.already_done,
                 "counts": result.counts,
+                "usage": result.manifest.get("usage"),
                 "seconds": result.manifest["seconds"],
                 "data": result.manifest["data"],
                 "exported": exported,
@@ -62,6 +63,11 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     if counts["bad_rows"]:
         rows.append(("bad rows", f"{counts['bad_rows']:,}, kept with their reasons in bad_rows.jsonl"))
         rows += [("", f"{number:,} x {reason}") for reason, number in list(counts["bad_reasons"].items())[:3]]
+    used = result.manifest.get("usage")
+    if used and used["prompt_tokens"]:
+        cost = f", cost {used['cost']:,.2f}" if used["cost"] else ""
+        text = f"{used['prompt_tokens']:,} read, {used['completion_tokens']:,} written{cost}"
+        rows.append(("tokens", text + (f"; {used['cached']:,} answers from the cache" if used["cached"] else "")))
     rows.append(
         ("time", f"{result.manifest['seconds']} s" + (" (already done; nothing to do)" if result.already_done else ""))
     )

@@ -22,8 +22,10 @@ __all__ = [
 ]
 
 GENERATORS = {
+    "openai": "rewardkit.generate.openai:OpenAIGenerator",
     "replay": "rewardkit.generate.replay:ReplayGenerator",
     "transformers": "rewardkit.generate.transformers:TransformersGenerator",
+    "vllm": "rewardkit.generate.vllm:VllmGenerator",
 }
 """From a kind to ``module:Class``; each class is called with a `GeneratorConfig`."""
 
@@ -37,8 +39,8 @@ def load_generator(config: GeneratorConfig) -> Generator:
     >>> load_generator(GeneratorConfig(kind="replai"))
     Traceback (most recent call last):
     ...
-    rewardkit.errors.ConfigError: unknown generator 'replai': did you mean 'replay'? Known: replay, transformers; or \
-path/to/file.py:Name
+    rewardkit.errors.ConfigError: unknown generator 'replai': did you mean 'replay'? Known: openai, replay, \
+transformers, vllm; or path/to/file.py:Name
     """
     generator: Generator = load(config.kind, GENERATORS, "generator")(config)
     return generator

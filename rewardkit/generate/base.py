@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
 from rewardkit.config import Config
+from rewardkit.generate.endpoint import EndpointConfig
 from rewardkit.types import Message, Problem
 
 FinishReason = Literal["stop", "length", "error"]
@@ -44,6 +45,8 @@ class Generation:
         tokens: how many tokens the model made.
         model: its name.
         error: why there is no text.
+        prompt_tokens: how many tokens the model read, 0 where nobody said.
+        cached: an earlier run or sitting had asked for it: nothing was paid now.
     """
 
     id: str
@@ -52,6 +55,8 @@ class Generation:
     tokens: int
     model: str
     error: str = ""
+    prompt_tokens: int = 0
+    cached: bool = False
 
 
 class Generator(Protocol):
@@ -80,6 +85,8 @@ class GeneratorConfig(Config):
         batch_size: requests a batch; part of what makes a run repeatable.
         dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
         device: ``auto`` is the GPU where there is one.
+        engine: of ``vllm``: its engine arguments, such as ``{max_model_len: 4096, tensor_parallel_size: 2}``.
+        endpoint: of ``openai``: where it is, its limits and prices.
     """
 
     kind: str = "transformers"
@@ -92,3 +99,5 @@ class GeneratorConfig(Config):
     batch_size: int = Field(default=16, ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
+    engine: dict[str, Any] = Field(default_factory=dict)
+    endpoint: EndpointConfig = EndpointConfig()

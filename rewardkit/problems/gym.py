@@ -13,9 +13,9 @@ TASKS = (
     "aiw", "circuit_logic", "knights_knaves", "propositional_logic", "self_reference", "syllogism", "zebra_puzzles",
     "basic_arithmetic", "bitwise_arithmetic", "calendar_arithmetic", "chain_sum", "count_bits", "decimal_arithmetic",
     "decimal_chain_sum", "dice", "fraction_simplification", "gcd", "gsm_symbolic", "lcm", "leg_counting",
-    "number_format", "power_function", "prime_factorization", "products", "time_intervals",
+    "number_format", "power_function", "prime_factorization", "products", "simple_equations", "time_intervals",
 )  # fmt: skip
-"""Its tasks of logic and of arithmetic, which our labelers can say something of."""
+"""Its tasks of logic, arithmetic and linear equations, which our labelers can say something of."""
 
 _MANY = 1_000_000
 

@@ -1,0 +1,38 @@
+"""What a run's responses took: requests, tokens and money."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rewardkit.generate.endpoint import Price
+
+_COUNTED = ("requests", "failed", "cached", "prompt_tokens", "completion_tokens")
+
+
+def usage(generations: Iterable[Mapping[str, Any]], price: Price | None = None) -> dict[str, Any]:
+    """What generations took: ``requests``, ``failed``, ``cached``, and of the others tokens and cost.
+
+    Args:
+        generations: as a run stores them.
+        price: of a million tokens.
+
+    >>> made = {"finish_reason": "stop", "prompt_tokens": 900, "tokens": 100}
+    >>> usage([made, {**made, "cached": True}], Price(prompt=1.0, completion=6.0))["cost"]
+    0.0015
+    """
+    counts = Counter[str]()
+    for one in generations:
+        counts["requests"] += 1
+        counts["failed"] += one["finish_reason"] == "error"
+        if one.get("cached"):
+            counts["cached"] += 1
+        else:
+            counts["prompt_tokens"] += one.get("prompt_tokens", 0)
+            counts["completion_tokens"] += one["tokens"]
+    used: dict[str, Any] = {name: counts[name] for name in _COUNTED}
+    if price is not None:
+        cost = used["prompt_tokens"] * price.prompt + used["completion_tokens"] * price.completion
+        used["cost"] = round(cost / 1e6, 6)
+    return used
