@@ -50,7 +50,7 @@ def bootstrap(
         metric: called as ``metric(*arrays)``, first on all rows, then on each resample.
         arrays: what it takes; equal first dimensions (steps, traces or problems).
         groups: (rows,) a problem's id for each row; None where each row is a problem of its own.
-        n: resamples.
+        n: resamples; 0 for the value alone.
         seed: of the draws; equal seeds and groups give equal draws, so that two metrics can be compared.
         level: of the interval.
 
@@ -67,8 +67,8 @@ def bootstrap(
     if len(length) != 1 or 0 in length:
         raise DataError(f"a bootstrap needs arrays and groups of one length, at least 1; got lengths {sorted(length)}")
     value = metric(*rows)
-    if value is None:
-        return Interval(None, None, None)
+    if value is None or n == 0:
+        return Interval(value, None, None)
     drawn = [metric(*(array[index] for array in rows)) for index in _resamples(length.pop(), groups, n, seed)]
     defined = np.asarray([d for d in drawn if d is not None], dtype=np.float64)
     if 2 * len(defined) < n:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -44,24 +44,45 @@ class Figure:
         return f"[{_number(self.low)}, {_number(self.high)}]"
 
 
-def figures_table(figures: Sequence[Figure]) -> str:
+def figures_table(figures: Sequence[Figure], baselines: Mapping[str, Sequence[Figure]] | None = None) -> str:
     """A Markdown table that also reads well in a terminal.
+
+    Args:
+        figures: one a row.
+        baselines: a column for each, with its value of the figure of that name.
 
     >>> print(figures_table([Figure("ECE", 0.05, 0.04, 0.07, 1400), Figure("Brier score", 0.1, None, None, 1400)]))
     | figure      | value | 95% interval   |     n | note |
     |-------------|-------|----------------|-------|------|
     | ECE         | 0.050 | [0.040, 0.070] | 1,400 |      |
     | Brier score | 0.100 |                | 1,400 |      |
+    >>> print(figures_table([Figure("ECE", 0.05, 0.04, 0.07, 9)], {"prior": [Figure("ECE", 0.0, 0.0, 0.1, 9)]}))
+    | figure | value | 95% interval   | prior | n | note |
+    |--------|-------|----------------|-------|---|------|
+    | ECE    | 0.050 | [0.040, 0.070] | 0.000 | 9 |      |
     """
-    head = ("figure", "value", "95% interval", "n", "note")
-    rows = [(_cell(f.name), _number(f.value), f.interval, f"{f.n:,}", _cell(f.note)) for f in figures]
+    beside = {name: {f.name: _number(f.value) for f in found} for name, found in (baselines or {}).items()}
+    head = ["figure", "value", "95% interval", *(_cell(name) for name in beside), "n", "note"]
+    rows = [
+        [
+            _cell(f.name),
+            _number(f.value),
+            f.interval,
+            *(found.get(f.name, "") for found in beside.values()),
+            f"{f.n:,}",
+            _cell(f.note),
+        ]
+        for f in figures
+    ]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
     return "\n".join([*lines, *(_line(row, widths) for row in rows)])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    placed = [c.rjust(w) if i == 3 else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+    placed = [
+        c.rjust(w) if i == len(cells) - 2 else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    ]
     return "| " + " | ".join(placed) + " |"
 
 

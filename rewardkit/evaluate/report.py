@@ -5,6 +5,7 @@ Every part is optional: a report holds what was measured and nothing else.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,11 +58,14 @@ class EvalReport(_Part):
 
     Attributes:
         figures: with their intervals, in the order to be shown.
+        baselines: by name, the same figures of what the model is compared with, on the same rows.
         reliability: the bins of the reliability plot.
+        reliability_by_source: the same by source of labels, where several were measured.
         best_of_n: curves over the number of samples.
         roc: ``[false positive rate, true positive rate]`` of finding wrong steps.
         precision_recall: ``[recall, precision]`` of finding wrong steps.
         training: losses of the run that made the model.
+        left_out: from a reason to the number of rows or traces that could not be used or scored.
         model: whatever identifies it: name, kind, base model, revision, hash of its data. Plain values only.
 
     >>> report = EvalReport(figures=[Figure("ECE", 0.05, 0.04, 0.07, 1400)])
@@ -70,11 +74,14 @@ class EvalReport(_Part):
     """
 
     figures: tuple[Figure, ...] = ()
+    baselines: dict[str, tuple[Figure, ...]] = {}
     reliability: tuple[ReliabilityBin, ...] = ()
+    reliability_by_source: dict[str, tuple[ReliabilityBin, ...]] = {}
     best_of_n: BestOfN | None = None
     roc: tuple[Point, ...] = ()
     precision_recall: tuple[Point, ...] = ()
     training: Training | None = None
+    left_out: dict[str, int] = {}
     model: dict[str, Any] = {}
 
     def save(self, path: Path) -> None:
@@ -98,3 +105,15 @@ class EvalReport(_Part):
             fault = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in fault["loc"]) or "the file"
             raise DataError(f"{file} is no evaluation report: {where}: {fault['msg']}") from None
+
+
+def training_log(model: str) -> Training | None:
+    """The losses of the run that made a model folder; None for a service or a folder without ``training.json``."""
+    path = Path(model) / "training.json"
+    if not path.is_file():
+        return None
+    log = json.loads(path.read_text(encoding="utf-8"))["log"]
+    return Training(
+        loss=tuple((entry["step"], entry["loss"]) for entry in log if "loss" in entry),
+        eval=tuple((entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry),
+    )

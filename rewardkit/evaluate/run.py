@@ -1,47 +1,41 @@
-"""Evaluate a reward model: on held-out problems of its own data, on human first-error labels, and at choosing answers.
+"""Evaluate a reward model: score the rows of a suite's parts, measure them, and write what was found.
 
+    result = run_eval(suite_config("processbench", {"model": "runs/prm", "data": "processbench/"}))
     result = run_eval(EvalConfig(model="runs/prm", data=("runs/labels",), output="runs/eval"))
 
-The output folder is a dataset with scores (`rewardkit show` reads it) plus ``eval.json``, the figures.
+The output folder is a dataset with scores (`rewardkit show` reads it) plus ``eval.json``, the figures, and
+``report.html``, the page.
 """
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any
 
 from pydantic import Field
 
-from rewardkit.config import Config
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.evaluate import parts
 from rewardkit.evaluate.figure import Figure
-from rewardkit.evaluate.report import EvalReport
+from rewardkit.evaluate.page import write_page
+from rewardkit.evaluate.report import EvalReport, training_log
+from rewardkit.evaluate.scoring import Progress, Scores, needs_steps, prior_scores, score_traces, with_scores
+from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig, tagged
+from rewardkit.evaluate.suites.best_of_n import BestOf
+from rewardkit.evaluate.suites.held_out import HeldOut
+from rewardkit.evaluate.suites.processbench import ProcessBench, ProcessBenchConfig
 from rewardkit.models import RewardModel, load_reward_model
-from rewardkit.models.spec import Reducer
-from rewardkit.store import LabelledTrace, iter_dataset, load_traces, write_dataset
+from rewardkit.store import LabelledTrace, Loaded, write_dataset
 from rewardkit.store.versions import versions
-from rewardkit.train.data import held_out
-
-T = TypeVar("T")
-
-Progress = Callable[[int, int], None]
-"""Called with (traces scored, traces in all)."""
-
-_CHUNK = 64
 
 
-class EvalConfig(Config):
-    """Configuration of `rewardkit eval`.
+class EvalConfig(SuiteConfig):
+    """Configuration of `rewardkit eval` with a recipe: held-out problems, human labels, and choosing answers at once.
 
     Attributes:
-        model: a model folder, or the address of a scoring service.
-        output: the folder for scored traces and figures.
         data: dataset folders; only their held-out problems are used.
         sources: label sources that count as truth in `data`.
         held_out: the share that training held out; it must be the one of `rewardkit train`.
@@ -49,15 +43,12 @@ class EvalConfig(Config):
         best_of_n: problems with several solutions each, marked right or wrong; None leaves it out.
         max_held_out, max_processbench, max_problems: at most so many traces, traces and problems, drawn at random; None
             means all.
-        threshold: below it a step counts as wrong; None chooses it on one half of the held-out problems.
-        reducer: how step scores become one; None takes the model's own.
-        device, dtype, batch_tokens: of a model folder.
-        resamples, seed: of the bootstrap intervals.
+        threshold: below it a step counts as wrong; None chooses it on one half of the held-out problems, or without
+            those on a quarter of ProcessBench's.
     """
 
-    model: str
-    output: str
     data: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ("arithmetic",)
     held_out: float = Field(0.2, gt=0, lt=1)
     processbench: str | None = "sample:processbench-gsm8k"
@@ -66,12 +57,28 @@ class EvalConfig(Config):
     max_processbench: int | None = Field(None, ge=1)
     max_problems: int | None = Field(None, ge=1)
     threshold: float | None = Field(None, ge=0, le=1)
-    reducer: Reducer | None = None
-    device: Literal["cpu", "cuda"] | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    batch_tokens: int = Field(8192, ge=1)
-    resamples: int = Field(1000, ge=10)
-    seed: int = 0
+
+    def parts(self) -> Sequence[Part]:
+        found: list[Part] = []
+        if self.data:
+            found.append(HeldOut(self.data, self.sources, self.held_out, self.threshold, self.max_held_out, self.seed))
+        if self.processbench:
+            found.append(ProcessBench(self._processbench(self.processbench)))
+        if self.best_of_n:
+            found.append(BestOf(self.best_of_n, max_problems=self.max_problems, seed=self.seed))
+        if not found:
+            raise ConfigError("nothing to evaluate on: give data=, processbench= or best_of_n=")
+        return found
+
+    def _processbench(self, data: str) -> ProcessBenchConfig:
+        return ProcessBenchConfig(
+            model=self.model,
+            output=self.output,
+            data=data,
+            max_rows=self.max_processbench,
+            threshold=self.threshold,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,127 +88,129 @@ class EvalResult:
     Attributes:
         output: the folder.
         report: as written to ``eval.json``.
+        page: the HTML file.
         traces: how many were scored.
-        left_out: from a reason to the number of traces that could not be scored.
         seconds: of wall-clock time.
     """
 
     output: Path
     report: EvalReport
+    page: Path
     traces: int
-    left_out: dict[str, int]
     seconds: float
 
 
-def run_eval(config: EvalConfig, progress: Progress | None = None) -> EvalResult:
-    """Score every part, measure it, and write the folder.
+Loads = list[tuple[Part, Loaded[LabelledTrace]]]
+
+
+def run_eval(config: SuiteConfig, progress: Progress | None = None) -> EvalResult:
+    """Score every part, measure it for the model and for each baseline, and write the folder.
 
     Raises:
-        ConfigError: the model cannot be loaded, or there is nothing to evaluate on.
-        DataError: a source cannot be read.
-        ServerError: the scoring service failed.
+        ConfigError: a model cannot be loaded or cannot be measured by this suite, or there is nothing to evaluate on.
+        DataError: a source cannot be read, or not one of its traces can be scored.
+        ServerError: a scoring service failed.
     """
     started = time.monotonic()
-    sets = _load_sets(config)
-    options = {} if config.model.startswith("http") else _folder_options(config)
-    model = load_reward_model(config.model, **options)
-    scored: dict[str, list[LabelledTrace]] = {}
     left_out: Counter[str] = Counter()
-    total, done = sum(len(rows) for rows in sets.values()), 0
-    for name, rows in sets.items():
-        found: dict[str, LabelledTrace] = {}
-        for chunk in _chunks(rows):
-            found.update({row.trace.id: row for row in _score(model, chunk, name, left_out)})
-            done += len(chunk)
-            if progress:
-                progress(done, total)
-        scored[name] = [found[row.trace.id] for row in rows if row.trace.id in found]
-    report = _measure(config, model, scored)
-    output = Path(config.output)
-    manifest = {"kind": "evaluation", "config": config.model_dump(mode="json"), "versions": versions()}
-    every = [row for rows in scored.values() for row in rows]
-    write_dataset(output, every, {**manifest, "left_out": dict(left_out)})
-    report.save(output)
-    return EvalResult(output, report, len(every), dict(left_out), time.monotonic() - started)
+    parts = config.parts()
+    model = _load(config.model, config)
+    for part in parts:
+        if part.steps:
+            needs_steps(part.name, config.model, model.spec)
+    loads: Loads = [(part, part.load()) for part in parts]
+    left_out.update(bad.reason for _, loaded in loads for bad in loaded.bad)
+    scores = _scores(model, loads, left_out, progress)
+    measured, every = _measure(config, model, loads, scores)
+    report = _report(config, model, measured, _baselines(config, loads, scores), dict(left_out))
+    inputs = {part.name: loaded.digest for part, loaded in loads}
+    page = _write(config, report, every, {"inputs": inputs, "left_out": dict(left_out)})
+    return EvalResult(Path(config.output), report, page, len(every), time.monotonic() - started)
 
 
-def _load_sets(config: EvalConfig) -> dict[str, list[LabelledTrace]]:
-    """The traces of each part, by its name, unscored."""
-    sets: dict[str, list[LabelledTrace]] = {}
-    if config.data:
-        rows = [
-            row
-            for folder in config.data
-            for row in iter_dataset(folder)
-            if held_out(row.trace.problem.id, config.held_out)
-            and any(x.source in config.sources and x.p_correct is not None for x in row.labels)
-        ]
+def _load(name: str, config: SuiteConfig) -> RewardModel:
+    options: dict[str, Any] = {"device": config.device, "dtype": config.dtype, "batch_tokens": config.batch_tokens}
+    return load_reward_model(name, **({} if name.startswith(("http://", "https://")) else options))
+
+
+def _scores(model: RewardModel, loads: Loads, left_out: Counter[str], progress: Progress | None) -> Scores:
+    return score_traces(model, [row.trace for _, loaded in loads for row in loaded.rows], left_out, progress)
+
+
+def _measure(
+    config: SuiteConfig, model: RewardModel, loads: Loads, scores: Scores | None
+) -> tuple[list[Measured], list[LabelledTrace]]:
+    """Each part's figures, and its scored rows, marked with its name; None scores each part with its prior."""
+    measured: list[Measured] = []
+    every: list[LabelledTrace] = []
+    # A constant is the same on every resample but for the labels that were drawn: its interval says nothing of it.
+    resamples = 0 if scores is None else config.resamples
+    setting = Setting(model.spec, config.reducer or model.spec.reducer, resamples, config.seed)
+    for part, loaded in loads:
+        rows = with_scores(loaded.rows, prior_scores(loaded.rows) if scores is None else scores)
         if not rows:
-            raise DataError(f"{', '.join(config.data)}: no held-out trace with a label of {', '.join(config.sources)}")
-        sets["held-out"] = _draw(rows, config.max_held_out, config.seed)
-    if config.processbench:
-        sets["processbench"] = _draw(load_traces(config.processbench).rows, config.max_processbench, config.seed)
-    if config.best_of_n:
-        rows = list(load_traces(config.best_of_n).rows)
-        problems = _draw(sorted({row.trace.problem.id for row in rows}), config.max_problems, config.seed)
-        sets["best-of-n"] = [row for row in rows if row.trace.problem.id in set(problems)]
-    if not sets:
-        raise ConfigError("nothing to evaluate on: give data=, processbench= or best_of_n=")
-    return sets
+            continue  # counted and named in `left_out`
+        found = part.measure(rows, setting)
+        measured.append(found)
+        setting = replace(setting, threshold=found.threshold or setting.threshold)
+        every += [tagged(row, part=part.name) for row in rows]
+    if not every:
+        raise DataError(f"not one trace could be scored by {config.model}: most are too long for it")
+    return measured, every
 
 
-def _draw(items: Sequence[T], most: int | None, seed: int) -> list[T]:
-    """At most so many, drawn at random and in their order: files are often sorted (ProcessBench's by its label)."""
-    if most is None or len(items) <= most:
-        return list(items)
-    chosen = sorted(random.Random(seed).sample(range(len(items)), most))
-    return [items[i] for i in chosen]
-
-
-def _folder_options(config: EvalConfig) -> dict[str, object]:
-    return {"device": config.device, "dtype": config.dtype, "batch_tokens": config.batch_tokens}
-
-
-def _chunks(rows: Sequence[LabelledTrace]) -> list[Sequence[LabelledTrace]]:
-    """Traces of like length together, so that little of a batch is padding."""
-    ordered = sorted(rows, key=lambda row: len(row.trace.response))
-    return [ordered[i : i + _CHUNK] for i in range(0, len(ordered), _CHUNK)]
-
-
-def _score(model: RewardModel, rows: Sequence[LabelledTrace], part: str, left_out: Counter[str]) -> list[LabelledTrace]:
-    """The rows with scores and the name of their part; one that cannot be scored is counted and left out."""
-    try:
-        scores = model.score([row.trace for row in rows])
-    except DataError as error:
-        if len(rows) > 1:
-            return [done for row in rows for done in _score(model, [row], part, left_out)]
-        left_out[str(error).partition(": ")[2] or str(error)] += 1
-        return []
-    return [
-        LabelledTrace(replace(row.trace, meta={**row.trace.meta, "part": part}), row.labels, result.scores)
-        for row, result in zip(rows, scores, strict=True)
+def _baselines(config: SuiteConfig, loads: Loads, scores: Scores) -> dict[str, tuple[Figure, ...]]:
+    """The figures of each baseline, over the very rows that the model could score."""
+    both: Loads = [
+        (part, replace(loaded, rows=tuple(row for row in loaded.rows if row.trace.id in scores)))
+        for part, loaded in loads
     ]
+    found: dict[str, tuple[Figure, ...]] = {}
+    for name in config.baselines:
+        model = _load(config.model if name == "prior" else name, config)
+        for part, _ in both:
+            if part.steps and name != "prior":
+                needs_steps(part.name, name, model.spec)
+        own = None if name == "prior" else _scores(model, both, Counter(), None)
+        measured, _ = _measure(config, model, both, own)
+        found[name] = tuple(figure for part in measured for figure in part.figures)
+    return found
 
 
-def _measure(config: EvalConfig, model: RewardModel, scored: dict[str, list[LabelledTrace]]) -> EvalReport:
-    figures: list[Figure] = []
-    known: dict[str, object] = {}
-    reducer = config.reducer or model.spec.reducer
-    threshold, chosen = config.threshold, "given"
-    if scored.get("held-out"):
-        part = parts.held_out_part(scored["held-out"], config.sources, threshold, config.resamples, config.seed)
-        figures += part.figures
-        known.update(part.plots)
-        threshold, chosen = part.threshold, "chosen on held-out problems"
-    if threshold is None:
-        threshold, chosen = 0.5, "a default: no held-out data to choose it on"
-    if scored.get("processbench"):
-        note = f"threshold {threshold:.3f}, {chosen}"
-        figures += parts.processbench_part(scored["processbench"], threshold, note, config.resamples, config.seed)
-    if scored.get("best-of-n"):
-        more, curves = parts.best_of_n_part(scored["best-of-n"], reducer, config.resamples, config.seed)
-        figures += more
-        known["best_of_n"] = curves
-    about = {"name": Path(config.model).name, **model.spec.model_dump(mode="json"), "threshold": threshold}
-    training = parts.training_part(config.model)
-    return EvalReport.model_validate({"figures": figures, "model": about, "training": training, **known})
+def _report(
+    config: SuiteConfig,
+    model: RewardModel,
+    measured: Sequence[Measured],
+    baselines: dict[str, tuple[Figure, ...]],
+    left_out: dict[str, int],
+) -> EvalReport:
+    plots = {key: value for part in measured for key, value in part.plots.items()}
+    thresholds = [part.threshold for part in measured if part.threshold is not None]
+    about = {"name": Path(config.model).name, **model.spec.model_dump(mode="json")}
+    if thresholds:
+        about |= {"threshold": thresholds[-1].value, "threshold_chosen": thresholds[-1].chosen}
+    return EvalReport.model_validate(
+        {
+            "figures": [figure for part in measured for figure in part.figures],
+            "baselines": baselines,
+            "left_out": left_out,
+            "model": about,
+            "training": training_log(config.model),
+            **plots,
+        }
+    )
+
+
+def _write(config: SuiteConfig, report: EvalReport, rows: list[LabelledTrace], more: dict[str, Any]) -> Path:
+    output = Path(config.output)
+    manifest = {"kind": "evaluation", "config": config.model_dump(mode="json"), "versions": versions(), **more}
+    write_dataset(output, [_storable(row) for row in rows], manifest)
+    report.save(output)
+    return write_page(output).path
+
+
+def _storable(row: LabelledTrace) -> LabelledTrace:
+    """A dataset has one score a step or none: the one score of a whole response goes into ``meta``."""
+    if row.scores is None or len(row.scores) == len(row.trace.steps):
+        return row
+    return replace(tagged(row, score=row.scores[-1]), scores=None)

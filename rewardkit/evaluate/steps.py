@@ -30,7 +30,8 @@ def one_class(correct: ArrayLike) -> str:
 def step_auroc(scores: ArrayLike, correct: ArrayLike) -> float | None:
     """Area under the ROC curve: the chance that a right step scores above a wrong one, a tie counting half.
 
-    Formula: ``P(s_right > s_wrong) + P(s_right = s_wrong) / 2``; Fawcett 2006, computed by scikit-learn.
+    Formula: ``P(s_right > s_wrong) + P(s_right = s_wrong) / 2``; Fawcett 2006. From the ranks of the scores (Mann and
+    Whitney 1947), as a bootstrap calls it a thousand times; scikit-learn's ``roc_auc_score`` gives the same.
 
     Args:
         scores: (steps,) higher means more likely right; any monotone scale.
@@ -45,10 +46,14 @@ def step_auroc(scores: ArrayLike, correct: ArrayLike) -> float | None:
     >>> step_auroc([0.9, 0.6, 0.6, 0.1], [1, 1, 0, 0])
     0.875
     """
-    from sklearn.metrics import roc_auc_score
-
     wrongness, wrong = _wrong(scores, correct)
-    return None if _single(wrong) else float(roc_auc_score(wrong, wrongness))
+    if _single(wrong):
+        return None
+    _, where, counts = np.unique(wrongness, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[where]  # equal scores share the middle of their ranks
+    size = int(wrong.sum())
+    above = float(ranks[wrong].sum()) - size * (size + 1) / 2
+    return above / (size * (len(wrong) - size))
 
 
 def step_average_precision(scores: ArrayLike, correct: ArrayLike) -> float | None:

@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.evaluate.parts import best_of_n_part, held_out_part, processbench_part
 from rewardkit.evaluate.report import EvalReport
 from rewardkit.evaluate.run import EvalConfig, run_eval
+from rewardkit.evaluate.suites.base import Setting, tagged
+from rewardkit.evaluate.suites.best_of_n import BestOf
+from rewardkit.evaluate.suites.held_out import HeldOut
+from rewardkit.evaluate.suites.processbench import ProcessBench, ProcessBenchConfig
+from rewardkit.models.spec import RewardModelSpec
 from rewardkit.store import LabelledTrace, load_traces, read_dataset, write_dataset
 from rewardkit.train.data import held_out
 from rewardkit.types import Problem, StepLabel, Trace
+
+SETTING = Setting(RewardModelSpec(kind="token", separator_id=5), "min", resamples=50, seed=0)
 
 
 def truth_scores(row: LabelledTrace) -> LabelledTrace:
@@ -36,17 +42,17 @@ def figure(figures, name: str) -> float:
 
 
 def test_scores_that_agree_with_the_labels_are_perfect_on_every_figure() -> None:
-    part = held_out_part([truth_scores(r) for r in labelled(60)], ("arithmetic",), None, 50, 0)
+    part = HeldOut((), ("arithmetic",)).measure([truth_scores(r) for r in labelled(60)], SETTING)
     assert figure(part.figures, "held-out step AUROC") == 1.0
     assert figure(part.figures, "held-out ECE (15 bins)") == 0.0
     assert figure(part.figures, "held-out first-error F1") == 1.0
     assert part.threshold is not None
-    assert 0 < part.threshold < 1
+    assert 0 < part.threshold.value < 1
 
 
 def test_human_labels_as_scores_reach_f1_one_on_processbench() -> None:
-    rows = [truth_scores(r) for r in load_traces("sample:processbench-gsm8k").rows]
-    figures = processbench_part(rows, 0.5, "", 50, 0)
+    rows = [tagged(truth_scores(r), subset="gsm8k") for r in load_traces("sample:processbench-gsm8k").rows]
+    figures = ProcessBench(ProcessBenchConfig(model="m", threshold=0.5)).measure(rows, SETTING).figures
     assert figure(figures, "ProcessBench first-error F1") == 1.0
     assert figure(figures, "ProcessBench step AUROC, to the first error") == 1.0
 
@@ -56,7 +62,8 @@ def test_a_model_that_knows_the_right_solution_reaches_the_oracle() -> None:
     knowing = [
         LabelledTrace(r.trace, r.labels, (float(r.trace.meta["is_correct"]),) * len(r.trace.steps)) for r in rows
     ]
-    figures, curves = best_of_n_part(knowing, "min", 50, 0)
+    found = BestOf("sample:gsm8k-solutions").measure(knowing, SETTING)
+    figures, curves = found.figures, found.plots["best_of_n"]
     assert figure(figures, "best-of-4 accuracy, min") == figure(figures, "best-of-4: oracle")
     first = [row for row in rows if row.trace.model == "6b_finetuning"]
     share = sum(row.trace.meta["is_correct"] for row in first) / len(first)
@@ -99,7 +106,7 @@ def test_a_trace_that_is_too_long_is_left_out_and_counted(tiny_reward_model: Pat
         resamples=20,
     )
     result = run_eval(config)
-    assert sum(result.left_out.values()) == 1
+    assert sum(result.report.left_out.values()) == 1
     assert trace.id not in {row.trace.id for row in read_dataset(tmp_path / "eval")}
 
 

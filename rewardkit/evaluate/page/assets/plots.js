@@ -113,13 +113,13 @@ function histogram({ root, px }, bins, top) {
   root.append(svg("text", { class: "tick", x: BOX.left - 7, y: top + 8, "text-anchor": "end" }, whole(most)));
 }
 
-function reliabilityPlot(bins) {
+function reliabilityPlot(bins, source = "") {
   const chart = frame({ label: "mean score", domain: UNIT, ticks: UNIT_TICKS }, { label: "share of right steps", domain: UNIT, ticks: UNIT_TICKS }, 158);
   diagonal(chart);
   histogram(chart, bins, 172);
   const series = { name: "model", markers: true, points: bins.map((b) => [b.mean_score, b.accuracy]), band: bins.map((b) => b.interval) };
   drawSeries(chart, series, 0);
-  return plot("Reliability", chart, [series], "On the dashed line a score means what it says. Bars: 95% intervals; below, how many steps each bin holds.");
+  return plot(source ? `Reliability, ${source}` : "Reliability", chart, [series], "On the dashed line a score means what it says. Bars: 95% intervals; below, how many steps each bin holds.");
 }
 
 const EMPHASIS = ["reward model", "weighted vote", "majority", "oracle"];
@@ -177,7 +177,13 @@ function interval({ value, low, high }) {
   return track;
 }
 
-function figureCard(figure) {
+/** What the baselines have of a figure, as one line. */
+function beside({ name }, baselines) {
+  const known = Object.entries(baselines).map(([title, figures]) => [title, figures.find((f) => f.name === name)]);
+  return known.filter(([, f]) => f && f.value !== null).map(([title, f]) => `${title} ${fixed(f.value, 3)}`).join(", ");
+}
+
+function figureCard(figure, compared) {
   const known = typeof figure.low === "number" && typeof figure.high === "number";
   const range = known ? `95% [${fixed(figure.low, 3)}, ${fixed(figure.high, 3)}]` : "no interval";
   return make("div", { cls: "figure" },
@@ -185,6 +191,7 @@ function figureCard(figure) {
     make("div", { cls: `figure-value${figure.value === null ? " figure-none" : ""}`, text: figure.value === null ? "not defined" : fixed(figure.value, 3) }),
     interval(figure),
     make("div", { cls: "figure-range" }, make("span", { text: range }), make("span", { text: `n ${whole(figure.n)}` })),
+    compared ? make("div", { cls: "figure-note", text: `beside it: ${compared}` }) : null,
     figure.note ? make("div", { cls: "figure-note", text: figure.note }) : null);
 }
 
@@ -192,9 +199,10 @@ function figureCard(figure) {
 function drawEvaluation(report) {
   if (!report) return;
   $("evaluation").hidden = false;
-  $("figures").append(...report.figures.map(figureCard));
+  $("figures").append(...report.figures.map((figure) => figureCard(figure, beside(figure, report.baselines ?? {}))));
   const plots = [];
   if (report.reliability.length) plots.push(reliabilityPlot(report.reliability));
+  for (const [source, bins] of Object.entries(report.reliability_by_source ?? {})) plots.push(reliabilityPlot(bins, source));
   if (report.best_of_n?.n.length) plots.push(bestOfNPlot(report.best_of_n));
   if (report.roc.length) plots.push(rocPlot(report.roc));
   if (report.precision_recall.length) plots.push(precisionRecallPlot(report.precision_recall));
