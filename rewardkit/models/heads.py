@@ -50,8 +50,8 @@ def qwen_prm_class() -> Any:
             self.post_init()
 
         def forward(self, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
-            options.pop("labels", None)
-            hidden = self.model(input_ids, attention_mask=attention_mask, **options).last_hidden_state
+            known = {k: v for k, v in options.items() if v is not None and k not in ("labels", "return_dict")}
+            hidden = self.model(input_ids, attention_mask=attention_mask, **known).last_hidden_state
             return TokenClassifierOutput(logits=self.score(hidden))
 
     return Qwen2ForProcessRewardModel

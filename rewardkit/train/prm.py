@@ -1,6 +1,7 @@
 """Train a process reward model: a token-classification head on the separator after each step, with LoRA or in full.
 
     rewardkit train prm data=runs/gsm8k output=runs/prm
+    rewardkit train prm model=Qwen/Qwen2.5-Math-PRM-7B data=runs/gsm8k output=runs/prm      # goes on with its head
 
 The trainer is `transformers.Trainer` with our own loss function, through its public arguments only. TRL's
 RewardTrainer is not used here: since 1.14 TRL has no stepwise trainer, and its base classes are private.
@@ -8,89 +9,103 @@ RewardTrainer is not used here: since 1.14 TRL has no stepwise trainer, and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
-from rewardkit.errors import DataError
-from rewardkit.models.spec import RewardModelSpec
-from rewardkit.train.config import TrainConfig, TrainResult
-from rewardkit.train.data import Collator, Examples, build_examples, limited, split_by_problem
-from rewardkit.train.kind import TrainingKind, load_pretrained
-from rewardkit.train.losses import LossFunction, LossOptions
+from rewardkit.errors import ConfigError
+from rewardkit.models.heads import QWEN_PRM, load_token_head
+from rewardkit.models.spec import FILE, RewardModelSpec
+from rewardkit.train.config import TrainResult
+from rewardkit.train.data import Encode
+from rewardkit.train.kind import load_pretrained
+from rewardkit.train.losses import LossFunction, step_logits
+from rewardkit.train.steps import StepConfig, StepTraining
 
-if TYPE_CHECKING:
-    from rewardkit.store.dataset import LabelledTrace
 
-
-class PRMConfig(TrainConfig):
-    """Configuration of `rewardkit train prm`; see `TrainConfig` for the keys that all kinds share.
+class PRMConfig(StepConfig):
+    """Configuration of `rewardkit train prm`; see `StepConfig` and `TrainConfig` for the keys that kinds share.
 
     Attributes:
-        separator: the token after each step; None takes one that text never needs.
-        loss: by name with its parameters, such as ``{name: gce, q: 0.7}``; see `rewardkit.train.losses.LOSSES`.
+        model: where this is a process reward model itself, its head, label order and separator are kept.
+        num_labels: logits of a new head: 1 (sigmoid) or 2 (softmax over wrong, right); None takes 1, or as there are.
+        positive_label: which label is right, where the model comes with two of them but without ``reward_model.json``.
     """
 
     kind: Literal["prm"] = "prm"
-    separator: str | None = None
-    loss: LossOptions = LossOptions()
+    num_labels: Literal[1, 2] | None = None
+    positive_label: Literal[0, 1] | None = None
 
 
-class TokenPRM(TrainingKind[PRMConfig]):
-    """A head of one logit over the position of the separator after each step."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head that training starts from.
+
+    Attributes:
+        labels: its logits, 1 or 2.
+        positive: the index of "correct".
+        separator: the token at which it is read; None takes one that text never needs.
+        separator_id: where it is known.
+        own: whether the model comes with it.
+    """
+
+    labels: int
+    positive: int
+    separator: str | None
+    separator_id: int | None = None
+    own: bool = False
+
+
+class TokenPRM(StepTraining[PRMConfig]):
+    """A head of one or two logits over the position of the separator after each step."""
 
     config_class = PRMConfig
     task_type = "TOKEN_CLS"
     pipeline_tag = "token-classification"
-    shown = ("eval_loss", "eval_step_auroc", "eval_step_accuracy", "eval_prior_accuracy")
 
     def load_base(self, base: str, dtype: Any) -> Any:
-        return load_token_classifier(base, dtype)
+        return load_token_classifier(base, dtype, find_head(base, self.config))
 
-    def prepare(self, rows: Sequence[LabelledTrace], tokenizer: Any) -> tuple[RewardModelSpec, Mapping[str, Examples]]:
+    def describe(self, tokenizer: Any) -> RewardModelSpec:
+        from rewardkit.models.embedded import resolve_model
         from rewardkit.text.encode import find_separator
 
         config = self.config
-        separator, separator_id = find_separator(tokenizer, config.separator)
-        splits = {}
-        for name, part in split_by_problem(rows, config.held_out).items():
-            made = build_examples(part, tokenizer, separator_id, sources=config.sources, max_length=config.max_length)
-            if not made.examples:
-                wanted = f"no trace with a label of {', '.join(config.sources)} in the {name} part"
-                counts = f"{len(part)} traces; left out: {made.dropped or 'none'}"
-                raise DataError(f"{', '.join(config.data)}: {wanted} ({counts})")
-            made.examples = limited(
-                made.examples, config.max_traces if name == "train" else config.max_eval, config.seed
+        head = find_head(resolve_model(config.model), config)
+        separator, separator_id = find_separator(tokenizer, head.separator)
+        if head.separator_id not in (None, separator_id):
+            raise ConfigError(
+                f"'{separator}' is id {separator_id} of the tokenizer and {head.separator_id} in {FILE} of "
+                f"'{config.model}': the tokenizer is another model's"
             )
-            splits[name] = made
-        self._loss = config.loss.build(splits["train"].targets())
-        if (unlabelled := getattr(self._loss, "unlabelled", None)) is not None:
-            splits["train"].fill(unlabelled)
-        meaning = next(x.meaning for r in rows for x in r.labels if x.source in config.sources)
-        spec = RewardModelSpec(
+        self._reversed = head.labels == 2 and head.positive == 0
+        if self._reversed and config.loss.name == "elr":
+            raise ConfigError("loss elr needs a head whose second label is 'correct'")
+        return RewardModelSpec(
             kind="token",
             separator=separator,
             separator_id=separator_id,
+            positive_label=head.positive,
             reducer=config.reducer,
-            meaning=meaning,
             max_length=config.max_length,
             base_model=config.model,
         )
-        return spec, splits
 
-    def collator(self, tokenizer: Any) -> Collator:
-        return Collator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
+    def encoder(self, tokenizer: Any, spec: RewardModelSpec) -> Encode:
+        from rewardkit.text.encode import encode_steps
+
+        separator_id = spec.separator_id
+        assert separator_id is not None
+        return lambda prompt, steps: encode_steps(tokenizer, prompt, steps, separator_id)
 
     def loss(self) -> LossFunction:
-        return self._loss
+        if not self._reversed:
+            return self._loss
+        return lambda outputs, *rest, **more: self._loss(SimpleNamespace(logits=outputs.logits.flip(-1)), *rest, **more)
 
-    def trainer(self, **arguments: Any) -> Any:
-        trainer = super().trainer(**arguments)
-        if attach := getattr(self._loss, "attach", None):
-            attach(trainer)
-        return trainer
-
-    def metrics(self) -> Callable[[Any], dict[str, float]]:
-        return step_metrics
+    def one_logit(self, logits: Any) -> Any:
+        return step_logits(logits.flip(-1) if self._reversed else logits)
 
 
 def train_prm(config: PRMConfig) -> TrainResult:
@@ -105,40 +120,69 @@ def train_prm(config: PRMConfig) -> TrainResult:
     return run_training(TokenPRM(config))
 
 
-def load_token_classifier(base: str, dtype: Any) -> Any:
-    """A causal language model's body under a new head of one label, without the dropout that transformers adds.
+def find_head(base: str, config: PRMConfig) -> Head:
+    """The head that training starts from: the model's own where it is a process reward model, else a new one.
+
+    Args:
+        base: a folder or Hub id.
+        config: what the recipe says of it.
+
+    Raises:
+        ConfigError: the recipe contradicts the model, or says too little of a head whose reading is not known.
+    """
+    from transformers import AutoConfig
+
+    settings = load_pretrained(AutoConfig, base)
+    architecture = (settings.architectures or [""])[0]
+    if architecture == QWEN_PRM or architecture.endswith("ForTokenClassification"):
+        if settings.num_labels > 2 or config.num_labels not in (None, settings.num_labels):
+            wanted = "1 or 2 can be trained" if settings.num_labels > 2 else "leave out num_labels"
+            raise ConfigError(f"the head of '{config.model}' has {settings.num_labels} labels; {wanted}")
+        head = _own_head(base, architecture, settings.num_labels, config)
+    else:
+        labels = config.num_labels or 1
+        head = Head(labels, labels - 1, config.separator)
+    if config.separator not in (None, head.separator) or config.positive_label not in (None, head.positive):
+        raise ConfigError(
+            f"'{config.model}' has 'correct' as label {head.positive}, read at '{head.separator or 'a new token'}'; "
+            "leave out separator and positive_label"
+        )
+    return head
+
+
+def _own_head(base: str, architecture: str, labels: int, config: PRMConfig) -> Head:
+    if (Path(base) / FILE).is_file():
+        spec = RewardModelSpec.load(base)
+        if spec.kind != "token":
+            raise ConfigError(f"'{config.model}' is a {spec.kind} reward model, not one of kind token")
+        return Head(labels, spec.positive_label, spec.separator, spec.separator_id, own=True)
+    if architecture == QWEN_PRM:
+        return Head(labels, 1, "<extra_0>", own=True)
+    positive = 0 if labels == 1 else config.positive_label
+    if config.separator is None or positive is None:
+        raise ConfigError(
+            f"'{config.model}' has a head but no {FILE}: say where it is read and which label is right, "
+            "by separator=TOKEN and positive_label=0 or 1 (TRL's PRMTrainer: 1)"
+        )
+    return Head(labels, positive, config.separator, own=True)
+
+
+def load_token_classifier(base: str, dtype: Any, head: Head) -> Any:
+    """A causal language model's body under a head, without the dropout that transformers adds.
 
     Args:
         base: a folder or Hub id.
         dtype: a torch dtype.
+        head: the model's own, or a new one.
 
     Raises:
         ConfigError: the model cannot be loaded as a token classifier.
     """
-    from transformers import AutoConfig, AutoModelForTokenClassification
+    from transformers import AutoConfig
 
-    options = {"num_labels": 1, "id2label": {0: "correct"}, "label2id": {"correct": 0}}
-    settings = load_pretrained(AutoConfig, base, **options)
+    names = {0: "incorrect", 1: "correct"} if head.labels == 2 else {0: "correct"}
+    new = {"num_labels": head.labels, "id2label": names, "label2id": {name: i for i, name in names.items()}}
+    settings = load_pretrained(AutoConfig, base, **({} if head.own else new))
     # Not an argument above: from_pretrained drops what the config class does not know.
     settings.classifier_dropout = 0.0
-    return load_pretrained(AutoModelForTokenClassification, base, config=settings, dtype=dtype)
-
-
-def step_metrics(prediction: Any) -> dict[str, float]:
-    """Accuracy and AUROC over labelled steps, for the Trainer's evaluation.
-
-    Args:
-        prediction: ``predictions`` of shape (rows, tokens, 1) and ``label_ids`` of shape (rows, tokens).
-    """
-    from sklearn.metrics import roc_auc_score
-
-    labels, logits = prediction.label_ids, prediction.predictions.squeeze(-1)
-    kept = labels >= 0
-    truth, values = labels[kept] >= 0.5, logits[kept]
-    metrics = {
-        "step_accuracy": float(((values > 0) == truth).mean()),
-        "prior_accuracy": float(max(truth.mean(), 1 - truth.mean())),
-    }
-    if truth.any() and not truth.all():
-        metrics["step_auroc"] = float(roc_auc_score(truth, values))
-    return metrics
+    return load_pretrained(SimpleNamespace(from_pretrained=load_token_head), base, config=settings, dtype=dtype)
