@@ -7,6 +7,7 @@ run that goes on from a checkpoint sees what it would have seen.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -67,6 +68,12 @@ def grouped_trainer(**arguments: Any) -> Any:
     Args:
         arguments: of the Trainer; ``train_dataset`` is a list of rows with ``input_ids``.
     """
+    return grouped_trainer_class()(**arguments)
+
+
+@functools.cache
+def grouped_trainer_class() -> Any:
+    """The class behind `grouped_trainer`, for kinds that override more of it; made at first use, as torch is late."""
     import torch
     from transformers import Trainer
 
@@ -86,4 +93,4 @@ def grouped_trainer(**arguments: Any) -> Any:
             )
             return self.accelerator.prepare(loader)
 
-    return GroupedTrainer(**arguments)
+    return GroupedTrainer

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.models.logprobs import ResponseBatch, require_plain_head, response_logprobs
+from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.implicit_losses import ce_loss, dpo_loss, kto_loss, nca_loss
 from rewardkit.train.reference import reference_logprobs
 
@@ -16,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
-    """A Trainer over rows of `Response` or `Pair`; fills in their reference log-probabilities first.
-
-    The loss is a sum over items (responses or pairs) divided by their number in the whole accumulated batch, on all
-    processes: so gradient accumulation and more processes change nothing but rounding. For KTO the same holds of the
-    estimate of the KL.
+    """A Trainer over rows of responses or pairs; fills in their reference log-probabilities first.
 
     Args:
         config: of the run.
@@ -29,9 +27,24 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
     Raises:
         ConfigError: the model's head is no plain linear layer.
     """
-    from transformers import Trainer
+    model = arguments["model"].to(arguments["args"].device)
+    require_plain_head(model)
+    fill_references(model, arguments["train_dataset"], arguments["eval_dataset"])
+    trainer = _trainer_class()(**arguments)
+    trainer.objective, trainer.beta = config.loss, config.beta
+    return trainer
 
-    class ImplicitTrainer(Trainer):  # type: ignore[misc]  # transformers is lazily imported and untyped here
+
+@functools.cache
+def _trainer_class() -> Any:
+    """The loss is a sum over items (responses or pairs) over their number in the accumulated batch, on all processes.
+
+    So gradient accumulation and more processes change nothing but rounding; of KTO's estimate of the KL the same holds.
+    """
+
+    class ImplicitTrainer(grouped_trainer_class()):  # type: ignore[misc]  # untyped here
+        objective: str
+        beta: float
         # What compute_loss returns is divided by the items of the whole accumulated batch already.
         loss_is_scaled_for_ga = True
 
@@ -39,11 +52,11 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
             # The Trainer's own count takes labels for token ids and leaves out the first of each row.
             batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
             sums = [sum(len(batch["labels"]) for batch in batches), 0.0]
-            if config.loss == "kto":
+            if self.objective == "kto":
                 sums[1] = sum(self.mismatched_ratio(batch) for batch in batches)
             items, ratio = self.over_processes(sums, device)
             for batch in batches:
-                batch["kl"] = (config.beta * ratio / items).clamp(min=0)
+                batch["kl"] = (self.beta * ratio / items).clamp(min=0)
             return batches, items
 
         def over_processes(self, values: Sequence[float], device: Any) -> Any:
@@ -53,7 +66,7 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
             return self.accelerator.reduce(torch.tensor(values, device=device, dtype=torch.float32), "sum")
 
         def mismatched_ratio(self, batch: Any) -> float:
-            """The sum of log-ratios of responses to other problems: their mean estimates the KL from below."""
+            """The sum of log-ratios of responses to other problems, whose mean stands for the KL."""
             import torch
 
             part = {k.removeprefix("mismatched_"): v for k, v in batch.items() if k.startswith("mismatched_")}
@@ -70,20 +83,16 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            rewards = config.beta * self.log_ratios(model, inputs)
+            rewards = self.beta * self.log_ratios(model, inputs)
             if model.training:
                 # Gradients are averaged over processes, while the sum is over the items of all of them.
-                loss = item_losses(config.loss, rewards, inputs).sum() / num_items_in_batch
+                loss = item_losses(self.objective, rewards, inputs).sum() / num_items_in_batch
                 loss = loss * self.accelerator.num_processes
             else:
                 loss = ce_loss(rewards, inputs["labels"]).mean()
             return (loss, {"loss": loss, "rewards": rewards}) if return_outputs else loss
 
-    require_plain_head(arguments["model"])
-    fill_references(
-        arguments["model"].to(arguments["args"].device), arguments["train_dataset"], arguments["eval_dataset"]
-    )
-    return ImplicitTrainer(**arguments)
+    return ImplicitTrainer
 
 
 def item_losses(name: str, rewards: torch.Tensor, batch: Any) -> torch.Tensor:
