@@ -74,6 +74,70 @@ SHELLS = (
     "$proof_label$: {}",
     "**Step 1** {}",
 )
+COQ_COMMANDS = (
+    f'Qed. Redirect "{CANARY}" Print nat.',
+    f'Abort. Redirect "{CANARY}" Check 1. Goal True.',
+    f'Abort. Extraction "{CANARY}" nat.',
+    f'Abort. Load "{CANARY}".',
+    f'Abort. Cd "{CANARY}".',
+    f'Abort. Add LoadPath "{CANARY}" as Evil. Require Import Evil.',
+    f'Abort. Print Universes "{CANARY}".',
+    f'Abort. Set Extraction Output Directory "{CANARY}".',
+    'Abort. Declare ML Module "evil".',
+    "Abort. Require Import Extraction.",
+    "Abort. From Coq Require Import Eqdep.",
+    "Abort. Axiom wrong : False.",
+    "Abort. Parameter wrong : forall P : Prop, P.",
+    "Abort. Ltac rk_linear ::= idtac.",
+    'Abort. Ltac rk_hard ::= admit. idtac "rk:OK".',
+    "Abort. Unset Guard Checking. Fixpoint wrong (n : nat) : False := wrong n.",
+    "Abort. Unset Universe Checking. Set Bypass Check.",
+    'Abort. Notation "x = y" := True : type_scope.',
+    'Abort. Open Scope nat_scope. Infix "+" := mult.',
+    "Abort. Definition R := False.",
+    "Admitted. Quit.",
+    "Drop.",
+    "Quit.",
+    "Reset Initial.",
+    "Back 9.",
+    "Undo 3. Restart.",
+    "Show Script.",
+    "Set Printing All. Test Silent.",
+    "Optimize Heap.",
+    'idtac "rk:OK".',
+    '"rk:OK"',
+    "END0\nrk:OK",
+    "(* comment",
+    "*) True (*",
+    "(* (* *)",
+    'ltac:(idtac "rk:OK"; exact I)',
+    "$(exact I)$",
+    "%R%Z%nat",
+    "fun x => x",
+    "let x := 1 in x",
+    "match x with _ => x end",
+    "@eq _ 1 1",
+    "?Goal",
+    "_",
+    "Type",
+    "{|  |}",
+    "`(forall x, x)",
+    "x; admit",
+    "| idtac",
+    "] . [",
+    "«Qed»",
+    "Ｑｅｄ．",
+    "\u2200 x, x",
+    "\u03bb x. x",
+)
+"""What would end the sentence in which a step is put to Coq, or change Coq for all later ones."""
+
+_COQ_WORDS = (
+    "Qed Drop Load Require Redirect Axiom Admitted Abort Quit Goal Type Prop Set SProp True False eq R Z Q nat obj "
+    "some v0 v1 p0 b0 IZR Rplus Rabs sqrt lra lia rk_linear rk_hard abstract admit idtac first timeout by as fun fix "
+    "let in match with end return where at exists2 IF then else proj1 I eq_refl ltac plugin int_Qed int_Z _ __ x' x.y"
+)
+COQ_NAMES = tuple(_COQ_WORDS.split())
 LOOKALIKES = tuple("АаВЕеКМНОоРрСсТуХхΑΒΕΖΗΙΚΜΝΟΡΤΥΧον𝐀𝟏𝟙ⅰⅷ①㈠〇４ᒿ೦൦∕⁄−﹣－＋꞊﹦⩵⟹⇾ᐅ›｛｝❴❵（）˄⋀˅⋁∨∕")
 INVISIBLE = (
     "\u200b",
@@ -114,6 +178,59 @@ def cases(seed: int, number: int) -> Iterator[Case]:
     for i in range(number):
         make = _long if i % 100 == 49 else kinds[i % len(kinds)]
         yield make(draw)
+
+
+def coq_cases(seed: int, number: int) -> Iterator[Case]:
+    """So many steps for the proof labeler: Coq's commands in formal statements, and its words as names in them."""
+    draw = random.Random(f"coq {seed}")
+    kinds = [_coq_command, _coq_command, _coq_names, _coq_names, _coq_logic, _lookalike, _invisible, _coq_soup]
+    for i in range(number):
+        yield kinds[i % len(kinds)](draw)
+
+
+def _coq_command(draw: random.Random) -> Case:
+    """Commands before, within or behind a line; no such line is a statement."""
+    good = draw.choice(["have s1: y = 24 from h1", "have s1: y = 25", "show s2: x + y = 72", "define z = x * 2"])
+    at = draw.choice([0, len(good), draw.choice([i for i, c in enumerate(good) if c == " "])])
+    command = draw.choice([c for c in COQ_COMMANDS if not c.isidentifier()])
+    text = f"{good[:at]}{draw.choice([' ', '. ', ').', chr(10)])}{command}{good[at:]}"
+    return Case("command", text, nonsense="\n" not in text)
+
+
+def _coq_names(draw: random.Random) -> Case:
+    """Statements that are well formed, about things with the names of Coq's own words."""
+    a, b, c = (draw.choice(COQ_NAMES) for _ in range(3))
+    shape = draw.choice(
+        [
+            "have {a}: {b} = {c} + 1 from h1",
+            "have s1: {a} = x / 2 = 24",
+            "have s1: y + {a} - {a} = 24 and {b} = {c} -> {b} = {c}",
+            "define {a} = {b} / {c}",
+            "have s1: {a}^2 >= 0 from {b}",
+            "show {a}: abs({b}) >= {c} or sqrt({c}) = {a}",
+            "have s1: not ({a} < {b} and {b} < {a}) from {c}",
+        ]
+    )
+    return Case("names", shape.format(a=a, b=b, c=c), nonsense=False)
+
+
+def _coq_logic(draw: random.Random) -> Case:
+    a, b, c = (draw.choice(COQ_NAMES).capitalize() for _ in range(3))
+    shape = draw.choice(
+        [
+            "have s1: forall {c}: {a}({c}) -> {b}({c}) or {a}({c})",
+            "have s1: {a}(Qed) and {b}({c}) -> {a}(Qed)",
+            "have s1: (exists Drop: {a}(Drop)) -> not (forall Load: not {a}(Load))",
+            "have s1: {a} -> {b}",
+            "have s1: {a} or not {a}",
+        ]
+    )
+    return Case("logic", shape.format(a=a, b=b, c=c), nonsense=False)
+
+
+def _coq_soup(draw: random.Random) -> Case:
+    words = [draw.choice([*WORDS, *COQ_COMMANDS, *COQ_NAMES]) for _ in range(draw.randint(1, 12))]
+    return Case("soup", f"have s1: {' '.join(words)}", nonsense=False)
 
 
 def _wrap(draw: random.Random, text: str) -> str:
