@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rewardkit.labelers._names import Names
 from rewardkit.labelers._tokens import (
@@ -22,6 +22,7 @@ from rewardkit.labelers._tokens import (
     OPEN,
     POSTFIX,
     REL,
+    STRUCTURE,
     WORD,
     Token,
     tokenize,
@@ -34,8 +35,7 @@ _OPERAND_STARTS = (NUM, CURRENCY, FUNC, OPEN)
 _OPERAND_ENDS = (NUM, POSTFIX, CLOSE, WORD)
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """Tokens ``start:end`` of a segment, to be read as one operand.
 
     Attributes:
@@ -51,8 +51,7 @@ class Side:
     carried: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """``left relation right`` within the tokens of a segment; the relation is one of ``= ~ < > <= >= !=`` or ``is``."""
 
     tokens: Sequence[Token]
@@ -73,11 +72,11 @@ def find_claims(text: str, names: Names | None = None) -> Iterator[Claim]:
     (['3', '+', '4'], '=')
     """
     before: Sequence[Token] = ()
-    tokens = settle(tokenize(text, _beginning(text)))
+    tokens = settle(tokenize(text))
     if names is not None and names.wanted(text):
         tokens = names.replace(tokens)
-    for segment in _segments(tokens):
-        if any(t.kind == REL for t in segment):
+    for segment, related in _segments(tokens):
+        if related:
             if before:
                 yield from _carried_claim(before, segment)
             yield from _segment_claims(segment)
@@ -87,33 +86,17 @@ def find_claims(text: str, names: Names | None = None) -> Iterator[Claim]:
 
 
 RELATION = re.compile(r"[=<>≈≃≠≤≥⩽⩾＝]|\\(?:approx|simeq|leq?|geq?|neq?|lt|gt)")
-_MAY_CALCULATE = re.compile(
-    r"(?<![A-Za-z])[-−–]|[-−–](?![A-Za-z])|(?<![A-Za-z])[xX](?![A-Za-z])|plus|minus|times|multipl|divid"
-    r"|[+*/×÷%^()\[\]{}\\·⋅∙✕∗⁄∕√⁰¹²³⁴⁵⁶⁷⁸⁹½⅓⅔¼¾⅕⅛!&]"
-)
-
-
-def _beginning(text: str) -> int:
-    """Where the first sentence or line with a sign of relation begins; 0 if what stands before it may matter, too."""
-    relation = RELATION.search(text)
-    if relation is None:
-        return 0
-    end = relation.start()
-    at = max(text.rfind(". ", 0, end), text.rfind("\n", 0, end))
-    if at <= 0 or _MAY_CALCULATE.search(text, 0, at):
-        return 0
-    line = text[at:end]  # a line that begins with its relation goes on from the one before
-    return at if "\\" not in line and any(c.isalnum() for c in line) else 0
 
 
 def _segment_claims(segment: Sequence[Token]) -> Iterator[Claim]:
     begin = 1 if segment[0].kind == BREAK else 0
     left: Side | None = None
     for start, end, relation in _sides(segment, begin):
-        chunks = list(_chunks(segment, start, end))
-        right = _first_operand(segment, chunks)
-        if relation and left is not None and right is not None:
-            yield Claim(segment, left, relation, right)
+        chunks = _chunks(segment, start, end)
+        if left is not None:
+            right = _first_operand(segment, chunks)
+            if right is not None:
+                yield Claim(segment, left, relation, right)
         left = None
         if chunks and segment[chunks[-1][0]].kind != WORD:
             low, high = chunks[-1]
@@ -130,8 +113,8 @@ def _carried_claim(before: Sequence[Token], segment: Sequence[Token]) -> Iterato
     if not name or name != other:
         return
     tokens = [*before, *segment]
-    first = list(_chunks(before, start, len(before)))
-    second = list(_chunks(segment, again, len(segment)))
+    first = _chunks(before, start, len(before))
+    second = _chunks(segment, again, len(segment))
     if len(first) == 1 and second:
         shift = len(before)
         yield Claim(tokens, Side(*first[0], carried=True), "=", Side(second[0][0] + shift, second[0][1] + shift))
@@ -159,26 +142,32 @@ def _first_operand(segment: Sequence[Token], chunks: list[tuple[int, int]]) -> S
     return None
 
 
-def _chunks(segment: Sequence[Token], start: int, end: int) -> Iterator[tuple[int, int]]:
+def _chunks(segment: Sequence[Token], start: int, end: int) -> list[tuple[int, int]]:
     """Cut one side of a relation where a number follows a word: "so 3 dogs and | 4 cats so | 3 + 4"."""
+    chunks = []
     depth = 0
     low = start
+    before = BREAK
     for i in range(start, end):
-        kind = segment[i].kind
-        if depth == 0 and i > low and segment[i - 1].kind == WORD and _starts_operand(segment, i, end):
-            yield low, i
-            low = i
-        depth += (kind == OPEN) - (kind == CLOSE)
+        kind = segment[i][0]
+        if kind != WORD:
+            if before == WORD and depth == 0 and _starts_operand(segment, i, end):
+                chunks.append((low, i))
+                low = i
+            if kind >= STRUCTURE:
+                depth += (kind == OPEN) - (kind == CLOSE)
+        before = kind
     if low < end:
-        yield low, end
+        chunks.append((low, end))
+    return chunks
 
 
 def _starts_operand(segment: Sequence[Token], i: int, end: int) -> bool:
     """Whether a number begins at `i`, which follows a word."""
     kind, text, start, _ = segment[i]
-    following = segment[i + 1] if i + 1 < end else None
     if kind in (NUM, FUNC):
         return True
+    following = segment[i + 1] if i + 1 < end else None
     if following is None:
         return False
     if kind == CURRENCY:
@@ -195,10 +184,15 @@ def settle(tokens: list[Token]) -> list[Token]:
     out: list[Token] = []
     for i, token in enumerate(tokens):
         kind, text, _, _ = token
-        if kind == WORD and text in _SETTLED_WORDS:
-            _settle_word(tokens, i, out)
-        elif kind == BREAK and text == "\n":
-            if not (out and out[-1].kind == REL):
+        if kind == WORD:
+            if text in _SETTLED_WORDS:
+                _settle_word(tokens, i, out)
+            else:
+                out.append(token)
+        elif kind == NUM:
+            out.append(token)
+        elif kind == BREAK:
+            if text != "\n" or not (out and out[-1].kind == REL):
                 out.append(token)
         elif kind == REL:
             _settle_relation(token, out)
@@ -266,9 +260,10 @@ def _pair_brackets(tokens: list[Token]) -> None:
     """Make a bracket without a partner `BAD`, or `BREAK` where it marks an item, "1) ..."."""
     stack: list[int] = []
     for i, token in enumerate(tokens):
-        if token.kind == OPEN:
+        kind = token[0]
+        if kind == OPEN:
             stack.append(i)
-        elif token.kind == CLOSE:
+        elif kind == CLOSE:
             if stack and tokens[stack[-1]].text == token.text:
                 stack.pop()
             else:
@@ -278,36 +273,43 @@ def _pair_brackets(tokens: list[Token]) -> None:
         tokens[i] = tokens[i]._replace(kind=BAD)
 
 
-def _segments(tokens: list[Token]) -> Iterator[list[Token]]:
+def _segments(tokens: list[Token]) -> Iterator[tuple[list[Token], bool]]:
     """The stretches between breaks, outside of brackets and, where one holds a relation, in each of them.
 
     A bracket that itself holds a relation or a break is a remark, "(since 30/10 = 3)": left out of what is around it.
-    A stretch begins with the break before it, where there is one.
+    A stretch begins with the break before it, where there is one. With each comes whether it holds a relation.
     """
     _pair_brackets(tokens)
     around: list[tuple[list[Token], bool]] = []
     now: list[Token] = []
     related = False
-    for token in tokens:
-        kind = token.kind
+    start = 0  # of what is not in `now` yet
+    for i, token in enumerate(tokens):
+        kind = token[0]
+        if kind < STRUCTURE:
+            continue
+        if kind == REL:
+            related = True
+            continue
+        now += tokens[start:i]
+        start = i
         if kind == OPEN:
             around.append((now, related))
-            now, related = [token], False
+            now, related = [], False
         elif kind == CLOSE:
             group, remark = now, related
             now, related = around.pop()
             if remark:
-                yield group[1:] if group[0].kind == OPEN else group
+                yield group[1:] if group[0].kind == OPEN else group, True
             _append_group(now, group, token, remark)
-        elif kind == BREAK:
-            if now and (related or not around):
-                yield now
-            now, related = [token], False
+            start = i + 1
         else:
-            related = related or kind == REL
-            now.append(token)
+            if now and (related or not around):
+                yield now, related
+            now, related = [], False
+    now += tokens[start:]
     if now:
-        yield now
+        yield now, related
 
 
 def _append_group(now: list[Token], group: list[Token], close: Token, related: bool) -> None:
@@ -322,12 +324,8 @@ def _append_group(now: list[Token], group: list[Token], close: Token, related: b
 def _sides(segment: Sequence[Token], start: int) -> Iterator[tuple[int, int, str]]:
     """Start and end of each side, and the relation before it ("" for the first)."""
     relation = ""
-    for i in range(start, len(segment)):
-        token = segment[i]
-        if token.kind == REL:
-            if i - start <= MAX_SIDE:
-                yield start, i, relation
-            else:
-                yield i, i, relation
+    for i, token in enumerate(segment):
+        if token[0] == REL and i >= start:
+            yield start if i - start <= MAX_SIDE else i, i, relation
             start, relation = i + 1, token.text
     yield start, min(len(segment), start + MAX_SIDE), relation

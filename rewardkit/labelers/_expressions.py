@@ -102,7 +102,7 @@ class _Parser:
 
     def _kind(self, ahead: int = 0) -> int:
         i = self.at + ahead
-        return self.tokens[i].kind if i < self.end else -1
+        return self.tokens[i][0] if i < self.end else -1
 
     def _is(self, kind: int, text: str) -> bool:
         return self.at < self.end and self.tokens[self.at].kind == kind and self.tokens[self.at].text == text
@@ -130,8 +130,11 @@ class _Parser:
 
     def _sum(self) -> Value:
         value = self._product()
-        while self.at < self.end and self.tokens[self.at].kind == OP and self.tokens[self.at].text in "+-":
-            minus = self.tokens[self.at].text == "-"
+        while self.at < self.end:
+            kind, sign, _, _ = self.tokens[self.at]
+            if kind != OP or sign not in "+-":
+                break
+            minus = sign == "-"
             self.at += 1
             self.parts |= HAS_SUM
             before = self.at
@@ -147,14 +150,17 @@ class _Parser:
     def _product(self) -> Value:
         value, rest = self._juxtaposed()
         value = value if rest is None else bounded(value * rest)
-        while self.at < self.end and self.tokens[self.at].kind == OP and self.tokens[self.at].text in ("*", "/", "of"):
+        while self.at < self.end:
             at = self.at
-            if self.tokens[at].text == "of" and self._open(OF_IS_REMARK):
+            kind, sign, _, _ = self.tokens[at]
+            if kind != OP or sign not in ("*", "/", "of"):
+                break
+            if sign == "of" and self._open(OF_IS_REMARK):
                 self.at = self.end
                 break
             self.at += 1
             factor, rest = self._juxtaposed()
-            if self.tokens[at].text != "/":
+            if sign != "/":
                 self.parts |= HAS_PRODUCT
                 value = bounded(value * factor)
             else:
@@ -180,6 +186,8 @@ class _Parser:
 
     def _juxtaposed(self) -> tuple[Value, Value | None]:
         """A factor, and the product of those written behind it without a sign: 3(7), (3)(4), 2 \\sqrt{9}."""
+        if self._is_simple():
+            return self._number(), None
         value = self._signed()
         rest: Value | None = None
         while self._kind() in (OPEN, FUNC) and self.tokens[self.at].text != "<<":
@@ -192,6 +200,17 @@ class _Parser:
             factor = self._power()
             rest = factor if rest is None else bounded(rest * factor)
         return value, rest
+
+    def _is_simple(self) -> bool:
+        """Whether a number stands here by itself, before the next operator or the end: nothing else need be tried."""
+        at = self.at
+        if at >= self.end or self.tokens[at][0] != NUM:
+            return False
+        if at + 1 >= self.end:
+            return True
+        kind, text, _, _ = self.tokens[at + 1]
+        # a slash may lead to a unit, "12/hour"
+        return kind == OP and (text in "+-*" or (text == "/" and at + 2 < self.end and self.tokens[at + 2][0] == NUM))
 
     def _signed(self) -> Value:
         signs = 0
@@ -259,10 +278,12 @@ class _Parser:
         self.last = self.at
         self.at += 1
         self.numbers += 1
-        self.decimals = max(self.decimals, len(text.partition(".")[2]))
         if self.first is None:
             self.first = value
-        return value + self._mixed() if isinstance(value, int) else value
+        if type(value) is int:
+            return value + self._mixed() if self.at < self.end else value
+        self.decimals = max(self.decimals, len(text) - text.index(".") - 1)
+        return value
 
     def _mixed(self) -> Value:
         """The fraction of a mixed number, "2 1/2" or ``2\\frac{1}{2}``; 0 where there is none."""

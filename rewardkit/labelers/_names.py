@@ -6,7 +6,6 @@ not whole (and may be rounded), it is forgotten for good: it may stand for somet
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -20,7 +19,7 @@ MAX_SIDE = 200  # tokens
 # A lone letter behind another word than these ("the square of A = 9") defines nothing.
 _DEFINES = INTRODUCTIONS | frozenset(("where", "let", "let's", "have", "compute", "value", "equation", "is"))
 
-_DEFINITION = re.compile(r"[A-Za-z][\"'*)\\$]{0,4}\s{0,3}=")
+_BEFORE_EQUALS = " \t\n\"'*)\\$"
 
 
 class Names:
@@ -40,7 +39,14 @@ class Names:
 
     def wanted(self, text: str) -> bool:
         """Whether `text` may use or define a name: most need no second look."""
-        return bool(self.known) or _DEFINITION.search(text) is not None
+        if self.known:
+            return True
+        at = text.find("=")
+        while at >= 0:
+            if text[max(0, at - 8) : at].rstrip(_BEFORE_EQUALS)[-1:].isalpha():
+                return True
+            at = text.find("=", at + 1)
+        return False
 
     def replace(self, tokens: list[Token]) -> list[Token]:
         """The tokens of the next text, known names replaced by their values in brackets; learns from it on the way."""

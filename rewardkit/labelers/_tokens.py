@@ -1,18 +1,19 @@
 """Text of a reasoning step (prose, Markdown, LaTeX) as a flat list of tokens for the arithmetic labeler.
 
 What is not understood becomes a `BAD` token, so that whoever reads the tokens abstains there. One pass, one regular
-expression without nested repetition: the time is linear in the length of the text.
+expression without nested repetition that can backtrack: the time is linear in the length of the text.
 """
 
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from rewardkit.labelers._words import GLUED_UNITS
+from rewardkit.labelers._words import GLUED_UNITS, HYPOTHESES, UNIT_KINDS, WORD_OPERATORS
 
-NUM, OP, REL, OPEN, CLOSE, FUNC, POSTFIX, WORD, CURRENCY, BREAK, BAD = range(11)
+NUM, OP, FUNC, POSTFIX, WORD, CURRENCY, BAD, REL, OPEN, CLOSE, BREAK = range(11)
+STRUCTURE = REL  # this kind and those behind it cut a text into claims
 
 
 class Token(NamedTuple):
@@ -24,27 +25,44 @@ class Token(NamedTuple):
     end: int
 
 
-_token = partial(tuple.__new__, Token)  # skips the argument handling of a NamedTuple: half of the time in here
+_new = tuple.__new__  # skips the argument handling of a NamedTuple: half of the time in here
 
-_TOKEN = re.compile(
-    r"""(?P<prose>(?<=[.?!:][ \n])[A-Z][a-z]++(?:,?[ ][A-Za-z'’-]{2,}+|,?[ ]a)++[.](?=[ \n]))
-      | (?P<run>(?<=[ ])(?:[A-Za-z]{2,}+[ ])++)
-      | (?P<plain>(?<=[ ])[A-Za-z]{2,}+(?=[.,]))
-      | (?P<by>[xX](?=\s{0,3}(?:[0-9£€$]|\\\$)|\s{1,3}\())
-      | (?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)
-      | (?P<fraction>[½⅓⅔¼¾⅕⅛])
-      | (?P<word>[^\W\d_][\w'’]*(?:-[^\W\d_]+)*)
-      | (?P<num>(?:[0-9]{1,3}(?:(?:,\\!|,|\{,\}|\\,|\\!)[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)
-      | (?P<newline>\n\s*)
-      | (?P<degree>\^\s?\{?\s?\\circ\b\s?\}?|°)
-      | (?P<env>\\(?:begin|end)\s?\{[a-z]+\*?\})
-      | (?P<shortfrac>\\[dtc]?frac\s?[0-9]\s?[0-9])
-      | (?P<command>\\[A-Za-z]+|\\\S)
-      | (?P<arrow>[-=]{1,3}>|<[-=]{2,3}|[→⇒⟹⇔↔∴—])
-      | (?P<mark><<|>>|\$\s{0,3}\$|\*\*|\.\.+|[!<>=:]=|=/=)
-      | (?P<char>\S)""",
-    re.VERBOSE,
+# One alternative a kind of token, tried in this order. Each ends with an empty group, whose number is its kind: so it
+# begins with a character or a class, by which `re` passes over the wrong ones at once, which a named group hides.
+_PATTERNS = {
+    # between two marks or line breaks, a stretch without a sign of calculation or relation: most of all prose
+    "clause": r"""[A-Za-z](?:(?<=[.,;:?!][ ].)|(?<=\n.)|(?<=\n[-*][ ].)|(?<![\s\S].))
+                  (?:[A-Za-z0-9 '’$]++|[.,](?=[0-9])|(?<=[A-Za-z])-(?=[A-Za-z])|(?<=[ ])\([A-Za-z0-9 .,$]++\))*+
+                  (?:[.,;:?](?=\s|\Z)|(?=\n\s{0,9}[A-Za-z0-9]|\Z))""",
+    "run": r"[A-Za-z](?<=[ ].)[A-Za-z]++[ ](?:[A-Za-z]{2,}+[ ]|a[ ](?=[A-Za-z0-9]))*+(?:[A-Za-z]{2,}+(?=[.,]))?+",
+    "plain": r"[A-Za-z](?<![\w'’].)[A-Za-z]++(?![\w'’-])",
+    "figure": r"(?:[1-9][0-9]*+|0)(?:\.[0-9]++)?+(?![0-9]|[,:]\S|\\[,!]|\{,)",
+    "sign": r"[-+/()%,=](?![-=>/])",
+    "number": r"(?:[0-9]{1,3}(?:(?:,\\!|,|\{,\}|\\,|\\!)[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?",
+    "decimal": r"\.[0-9]+",
+    "by": r"[xX](?=\s{0,3}(?:[0-9£€$]|\\\$)|\s{1,3}\()",
+    "fraction": r"[½⅓⅔¼¾⅕⅛]",
+    "super": r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+",
+    "word": r"[^\W\d_][\w'’]*(?:-[^\W\d_]+)*",
+    "newline": r"\n\s*",
+    "degree": r"(?:\^\s?\{?\s?\\circ\b\s?\}?|°)",
+    "env": r"\\(?:begin|end)\s?\{[a-z]+\*?\}",
+    "shortfrac": r"\\[dtc]?frac\s?[0-9]\s?[0-9]",
+    "repeating": r"\.(?=\\(?:overline|dot|bar|ldots|cdots))",
+    "command": r"\\(?:[A-Za-z]+|\S)",
+    "arrow": r"(?:[-=]{1,3}>|<[-=]{2,3}|[→⇒⟹⇔↔∴—])",
+    "mark": r"(?:<<|>>|\$\s{0,3}\$|\*\*|\.\.+|[!<>=:]=|=/=)",
+    "char": r"\S",
+}
+_NAMES = ("", *_PATTERNS)
+_RUN, _PLAIN, _FIGURE, _SIGN, _CHAR, _COMMAND, _CLAUSE = map(
+    _NAMES.index, ("run", "plain", "figure", "sign", "char", "command", "clause")
 )
+_TOKEN = re.compile("|".join(f"{pattern}()" for pattern in _PATTERNS.values()), re.VERBOSE)
+_TOKEN_OF_CLAUSE = re.compile(_TOKEN.pattern.replace(_PATTERNS["clause"], "(?!)"), re.VERBOSE)
+_EQUALS = frozenset(("is", "are", "equals", "equal", "gives"))
+_MEASURED = WORD_OPERATORS.keys() | UNIT_KINDS.keys()
+_BY = re.compile(r"(?<![A-Za-z])x|x(?![A-Za-z])", re.IGNORECASE)
 _Kinds = dict[str, tuple[int, str]]
 
 
@@ -100,7 +118,12 @@ _CHARACTERS: _Kinds = {
     "&": (BREAK, "\n"),
     "√": (FUNC, "sqrt"),
     **_all("? ？", BREAK, "?"),
+    ".": (BREAK, "."),
+    "*": (OP, "*"),
+    # Currency, or the edge of a formula: either way nothing to calculate with.
+    "$": (CURRENCY, "$"),
 }
+_KNOWN: dict[str, tuple[int, str] | tuple[()]] = {**_CHARACTERS, **_COMMANDS, **dict.fromkeys(_SILENT - {r"\)"}, ())}
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
@@ -124,36 +147,54 @@ class _Lexer:
         self.by = False  # is there an x that may be a sign of multiplication?
 
     def run(self, begin: int) -> list[Token]:
-        tokens = self.tokens
-        append = tokens.append
-        for match in _TOKEN.finditer(self.text, begin):
-            kind = match.lastgroup
-            start, end = match.span()
-            if kind == "run":  # of plain words, two of three, so they are made here
-                for word in match[0].lower().split():
-                    end = start + len(word)
-                    append(_token((WORD, word, start, end)))
-                    start = end + 1
-            elif kind == "prose":  # a sentence of words alone holds nothing to check
-                append(_token((WORD, "...", start, end - 1)))
-                append(_token((BREAK, ".", end - 1, end)))
-            elif kind == "plain":
-                append(_token((WORD, match[0].lower(), start, end)))
-            elif kind == "word":
-                self._word(match[0], start, end)
-            elif kind == "num":
-                self._number(match[0], start, end)
-            elif kind == "char":
-                self._character(match[0], start, end)
-            elif kind == "newline":
-                self._add(BREAK, "\n", start, end)
-            elif kind == "command":
-                self._command(match[0], start, end)
-            else:
-                self._rare(str(kind), match[0], start, end)
+        self._read(_TOKEN.finditer(self.text, begin))
         if self.by:
             self._settle_by()
-        return tokens
+        return self.tokens
+
+    def _read(self, matches: Iterator[re.Match[str]]) -> None:
+        append = self.tokens.append
+        for match in matches:
+            kind = match.lastindex
+            start, end = match.span()
+            if kind == _RUN:  # of plain words: most of them, so they are made here
+                for word in match[0].lower().split():
+                    end = start + len(word)
+                    append(_new(Token, (WORD, word, start, end)))
+                    start = end + 1
+            elif kind == _FIGURE:
+                append(_new(Token, (NUM, match[0], start, end)))
+            elif kind == _PLAIN:
+                append(_new(Token, (WORD, match[0].lower(), start, end)))
+            elif kind == _SIGN:
+                append(_new(Token, (*_KNOWN[match[0]], start, end)))
+            elif kind in (_CHAR, _COMMAND):
+                known = _KNOWN.get(match[0])
+                if known:
+                    append(_new(Token, (*known, start, end)))
+                elif known is not None:
+                    continue  # a sign that leaves none
+                elif kind == _CHAR:
+                    self._character(match[0], start, end)
+                else:
+                    self._command(match[0], start, end)
+            elif kind == _CLAUSE:
+                self._clause(match[0], start, end)
+            else:
+                self._rare(_NAMES[kind or 0], match[0], start, end)
+
+    def _clause(self, clause: str, start: int, end: int) -> None:
+        """Stands for its words, where none of them can change what is calculated elsewhere."""
+        mark = _KNOWN.get(clause[-1])
+        words = (clause[:-1] if mark else clause).lower().split()
+        related = not _EQUALS.isdisjoint(words) and (not _MEASURED.isdisjoint(words) or words[-1] in _EQUALS)
+        if related or (("x" in clause or "X" in clause) and _BY.search(clause)):
+            self._read(_TOKEN_OF_CLAUSE.finditer(self.text, start, end))
+            return
+        gist = words[0] if len(words) == 1 else "..." if HYPOTHESES.isdisjoint(words) else "if"
+        self.tokens.append(_new(Token, (WORD, gist, start, end - 1 if mark else end)))
+        if mark:
+            self.tokens.append(_new(Token, (*mark, end - 1, end)))
 
     def _settle_by(self) -> None:
         """Read "3 x 4" as a product, unless x is a variable elsewhere in the text."""
@@ -163,7 +204,7 @@ class _Lexer:
                 self.tokens[i] = token._replace(kind=BAD) if variable else token._replace(text="*")
 
     def _add(self, kind: int, text: str, start: int, end: int) -> None:
-        self.tokens.append(_token((kind, text, start, end)))
+        self.tokens.append(_new(Token, (kind, text, start, end)))
 
     def _word(self, word: str, start: int, end: int) -> None:
         before = self.tokens[-1] if self.tokens else None
@@ -192,10 +233,7 @@ class _Lexer:
             self._add(BAD, after[0], end, end)  # "3,5", "3:30", "1:2"
 
     def _character(self, char: str, start: int, end: int) -> None:
-        known = _CHARACTERS.get(char)
-        if known is not None:
-            self._add(*known, start, end)
-        elif char == "{":
+        if char == "{":
             self.braces.append(not self.wrapping)
             if not self.wrapping:
                 self._add(OPEN, "{", start, end)
@@ -205,26 +243,17 @@ class _Lexer:
                 self._add(BAD, char, start, end)
             elif self.braces.pop():
                 self._add(CLOSE, "{", start, end)
-        elif char in ".!*$":
-            self._ambiguous(char, start, end)
+        elif char == "!":
+            self._exclamation(start, end)
         elif char not in "`#~'’‘":
             self._add(BAD, char, start, end)
 
-    def _ambiguous(self, char: str, start: int, end: int) -> None:
-        if char == ".":
-            repeating = self.text.startswith(("\\overline", "\\dot", "\\bar", "\\ldots", "\\cdots"), end)
-            self._add(BAD if repeating else BREAK, ".", start, end)
-        elif char == "*":
-            self._add(OP, "*", start, end)
-        elif char == "$":
-            # Currency, or the edge of a formula: either way nothing to calculate with.
-            self._add(CURRENCY, "$", start, end)
-        else:
-            rest = self.text[end : end + 12].lstrip()
-            factorial = rest[:1] in tuple("+-*/=)}]^<>×÷≈") or rest.startswith(("\\times", "\\cdot", "\\div", "\\app"))
-            sure = factorial and bool(self.tokens) and self.tokens[-1].kind in (NUM, CLOSE)
-            loose = not self.tokens or self.tokens[-1].kind not in (NUM, CLOSE)
-            self._add(POSTFIX if sure else BREAK if loose else BAD, "!", start, end)
+    def _exclamation(self, start: int, end: int) -> None:
+        rest = self.text[end : end + 12].lstrip()
+        factorial = rest[:1] in tuple("+-*/=)}]^<>×÷≈") or rest.startswith(("\\times", "\\cdot", "\\div", "\\app"))
+        sure = factorial and bool(self.tokens) and self.tokens[-1].kind in (NUM, CLOSE)
+        loose = not self.tokens or self.tokens[-1].kind not in (NUM, CLOSE)
+        self._add(POSTFIX if sure else BREAK if loose else BAD, "!", start, end)
 
     def _fraction(self, numerator: int, denominator: int, start: int, end: int) -> None:
         self._add(FUNC, "frac", start, start)
@@ -234,18 +263,21 @@ class _Lexer:
             self._add(CLOSE, "{", end, end)
 
     def _command(self, name: str, start: int, end: int) -> None:
-        known = _COMMANDS.get(name)
-        if known is not None:
-            self._add(*known, start, end)
-        elif name in _WRAPPERS:
+        if name in _WRAPPERS:
             self.wrapping = True
         elif name == "\\)" and self.text[end : end + 12].lstrip().startswith("\\("):
             self._add(BREAK, "\n", start, end)
-        elif name not in _SILENT:
+        elif name != "\\)":
             self._add(BAD, name, start, end)
 
     def _rare(self, kind: str, word: str, start: int, end: int) -> None:
-        if kind == "by":
+        if kind == "word":
+            self._word(word, start, end)
+        elif kind in ("number", "decimal"):
+            self._number(word, start, end)
+        elif kind == "newline":
+            self._add(BREAK, "\n", start, end)
+        elif kind == "by":
             factor = bool(self.tokens) and self.tokens[-1].kind in (NUM, CLOSE, WORD, POSTFIX)
             self._add(OP if factor else BAD, "x", start, end)
             self.by = True
@@ -261,6 +293,8 @@ class _Lexer:
             self._fraction(int(digits[0]), int(digits[1]), start, end)
         elif kind == "arrow":
             self._add(BREAK, ";", start, end)
+        elif kind == "repeating":
+            self._add(BAD, ".", start, end)
         elif kind == "env":
             name = word[word.index("{") + 1 : -1].rstrip("*")
             self._add(BREAK if name in _OPEN_ENVIRONMENTS else BAD, "\n", start, end)

@@ -24,6 +24,7 @@ _WORDS = """second:second,seconds,sec,secs,s minute:minute,minutes,min,mins hour
     gram:g,gram,grams kilogram:kg,kilogram,kilograms milliliter:ml,mL,milliliter,milliliters,millilitre,millilitres
     liter:L,l,liter,liters,litre,litres cup:cup,cups pint:pint,pints quart:quart,quarts gallon:gallon,gallons"""
 UNITS = {word: pair.partition(":")[0] for pair in _WORDS.split() for word in pair.partition(":")[2].split(",")}
+_NAMED = frozenset(UNITS)
 
 Dimension = tuple[tuple[str, int], ...]
 
@@ -49,9 +50,8 @@ class Quantity:
 
 def has_units(claim: Claim) -> bool:
     """Whether units of the table stand on both sides of a claim."""
-    sides = (claim.left, claim.right)
-    return claim.relation in ("=", "is") and all(
-        any(t.text in UNITS for t in claim.tokens[side.start : side.end]) for side in sides
+    return claim.relation in ("=", "is") and not any(
+        _NAMED.isdisjoint([t[1] for t in claim.tokens[side.start : side.end]]) for side in (claim.left, claim.right)
     )
 
 

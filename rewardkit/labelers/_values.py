@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 Value = int | Fraction
 
 MAX_BITS = 2048
 MAX_DIGITS = 60
 MAX_FACTORIAL = 100
+_SMALL = 1 << 64
 
 
 class Unreadable(Exception):
     """The tokens are no expression of this grammar, or its value is out of bounds; the message says why."""
 
 
+@lru_cache(4096)
 def literal(text: str) -> Value:
     """The value of digits with or without a point."""
     if len(text) > MAX_DIGITS:
@@ -25,6 +28,8 @@ def literal(text: str) -> Value:
 
 def bounded(value: Value) -> Value:
     """The value itself, where it is not too large."""
+    if type(value) is int and -_SMALL < value < _SMALL:
+        return value
     if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
         raise Unreadable("a number is too large")
     return value

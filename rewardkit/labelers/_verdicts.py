@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property
 from itertools import islice, product
+from typing import NamedTuple
 
 from rewardkit.labelers._claims import MAX_SIDE, Claim, Side
 from rewardkit.labelers._expressions import (
@@ -17,7 +15,7 @@ from rewardkit.labelers._expressions import (
     read_operand,
 )
 from rewardkit.labelers._tokens import OP, OPEN, REL, WORD, Token
-from rewardkit.labelers._units import UNITS, check_units, has_units
+from rewardkit.labelers._units import check_units, has_units
 from rewardkit.labelers._values import Unreadable, Value
 from rewardkit.labelers._words import (
     COMPARISONS,
@@ -38,11 +36,9 @@ MAX_EVIDENCE = 200  # characters
 UNITS_DIFFER = "the units differ"
 DEFINITION = "what one thing comes to, not a calculation"
 MAX_READINGS = 32
-_LETTERS = re.compile(r"[A-Za-z]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """What came of one claim: True, False or None (not checked), and a line that says so."""
 
     holds: bool | None
@@ -60,23 +56,25 @@ class Checker:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._known: dict[str, bool] = {}
 
-    @cached_property
+    @property
     def doubted(self) -> bool:
-        return DOUBTS.search(self.text) is not None
+        return self._holds("doubted", DOUBTS.found)
 
-    @cached_property
+    @property
     def rounded(self) -> bool:
-        return ROUNDING.search(self.text) is not None
+        return self._holds("rounded", ROUNDING.found)
 
-    @cached_property
+    @property
     def large_units(self) -> bool:
-        return LARGE_UNITS.search(self.text) is not None
+        return self._holds("large units", LARGE_UNITS.found)
 
-    @cached_property
-    def units(self) -> bool:
-        """Whether a known unit stands in the text."""
-        return not UNITS.keys().isdisjoint(_LETTERS.findall(self.text))
+    def _holds(self, name: str, test: Callable[[str], bool]) -> bool:
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = test(self.text)
+        return known
 
     def check(self, claim: Claim, show: bool = True) -> Check:
         """Check one claim; without `show`, one that holds comes without evidence, which takes time to write."""
@@ -90,7 +88,7 @@ class Checker:
         holds = _compare(claim.relation, left, right)
         if not holds and _another_reading_holds(claim, left, right):
             holds = True
-        if holds and self.units and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
+        if holds and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
             return self._with_units(claim, UNITS_DIFFER, Check(True, _evidence(claim, left, right, self.text, True)))
         if holds and not show:
             return Check(True, "")
@@ -101,7 +99,7 @@ class Checker:
 
     def _with_units(self, claim: Claim, reason: str, without: Check | None = None) -> Check:
         """Decide a claim between quantities with units; `without` is what plain numbers say, None where they cannot."""
-        holds = check_units(claim, without is not None) if self.units and has_units(claim) else None
+        holds = check_units(claim, without is not None) if has_units(claim) else None
         source = self.text[claim.tokens[claim.left.start].start : claim.tokens[claim.right.end - 1].end]
         shown = " ".join(source.split())[: MAX_EVIDENCE - 30]
         if holds:
@@ -133,19 +131,25 @@ class Checker:
 
     def _doubt_of_size(self, claim: Claim, left: Operand, right: Operand) -> str:
         """Doubts that come from how far the two values lie apart."""
-        a, b = Fraction(left.value), Fraction(right.value)
-        if abs(a - b) < 1:
+        a, b = left.value, right.value
+        if -1 < a - b < 1:
             behind = claim.tokens[right.stop : right.stop + 1]
             if self.rounded or (behind and behind[0].text == "and"):
                 return "it may be rounded, or go on"
         if a == -b and not _shows_signs(claim):
             return "the sign may stand in words"
-        if a and b and (a / b in _POWERS_OF_TEN or b / a in _POWERS_OF_TEN) and self.large_units:
+        if _is_shifted(a, b) and self.large_units:
             return "the units may differ"
         return ""
 
 
-_POWERS_OF_TEN = frozenset(10**n for n in (2, 3, 6, 9))
+def _size(value: Value) -> Value:
+    return -value if value < 0 else value
+
+
+def _is_shifted(a: Value, b: Value) -> bool:
+    """Whether two values differ by a power of ten, as sums in two units do."""
+    return a != 0 and any(a == b * power or b == a * power for power in (10**2, 10**3, 10**6, 10**9))
 
 
 def _asserts(claim: Claim, left: Operand, right: Operand) -> bool:
@@ -186,7 +190,7 @@ def _compare(relation: str, left: Operand, right: Operand) -> bool | None:
     """True, False, or None where the values differ by what rounding may explain."""
     if relation in ("=", "is", "~"):
         return _equal(left, right, relation == "~")
-    a, b = Fraction(left.value), Fraction(right.value)
+    a, b = left.value, right.value
     return {"<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b, "!=": a != b}[relation]
 
 
@@ -208,25 +212,24 @@ def _is_rounded(exact: Value, shown: Value, operand: Operand) -> bool:
     decimals = operand.decimals + (2 if operand.parts & HAS_PERCENT else 0)
     if not operand.decimals and not operand.inexact and not (operand.parts & HAS_PERCENT):
         return False
-    unit = Fraction(1, 10**decimals)
-    true, given = Fraction(exact), Fraction(shown)
-    off = abs(true - given)
-    if operand.decimals >= 8 and off * 10**8 <= abs(true):
+    off = _size(exact - shown)
+    if operand.decimals >= 8 and off * 10**8 <= _size(exact):
         return True  # a floating-point number was copied
-    return off <= unit / 2 or (off < unit and abs(given) < abs(true)) or (operand.inexact and off < 2 * unit)
+    off *= 10**decimals  # in units of the last digit
+    return off * 2 <= 1 or (off < 1 and _size(shown) < _size(exact)) or (operand.inexact and off < 2)
 
 
 def _may_be_rounding(left: Operand, right: Operand, about: bool) -> bool:
     """Whether two different values may differ by rounding alone, here or in the numbers that went in."""
-    off = abs(Fraction(left.value) - Fraction(right.value))
-    size = max(abs(Fraction(left.value)), abs(Fraction(right.value)))
+    off = _size(left.value - right.value)
+    size = max(_size(left.value), _size(right.value))
     if about:
         return off * 20 <= size or off < 1
     if left.inexact or right.inexact:
         return off * 100 <= size
     for shown, worked in ((left, right), (right, left)):
         if shown.numbers == 1 and not worked.decimals:  # nothing rounded went in
-            return bool(shown.decimals) and off < Fraction(1, 10**shown.decimals)
+            return bool(shown.decimals) and off * 10**shown.decimals < 1
     if left.parts | right.parts == HAS_SUM and left.decimals == right.decimals:
         return False  # 4.20 + 9.45 = 14.99 has nothing to round
     return off * 200 <= size
@@ -333,8 +336,11 @@ def _evidence(claim: Claim, left: Operand, right: Operand, text: str, holds: boo
 
 def _shown(tokens: Sequence[Token], start: int, last: int, text: str) -> str:
     """The source of tokens ``start`` to ``last``, without what was left out between them, such as ``<<...>>``."""
+    low, high = tokens[start].start, tokens[last].end
+    if high - low <= 12 and "<" not in text[low:high]:
+        return text[low:high]
     parts = []
-    at = tokens[start].start
+    at = low
     for token in tokens[start : last + 1]:
         if token.end > at or token.start == token.end == at:
             gap = text[at : token.start]

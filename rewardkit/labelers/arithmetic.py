@@ -64,7 +64,7 @@ def check_text(text: str, names: Names | None = None) -> tuple[float | None, str
     """
     if len(text) > MAX_TEXT:
         return None, f"longer than {MAX_TEXT:,} characters"
-    if not RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
+    if "=" not in text and not RELATION.search(text) and not (_OPERATION.search(text) and _RELATION_WORD.search(text)):
         return None, "no calculation found"
     first_true = reason = ""
     checker = Checker(text)
