@@ -108,7 +108,8 @@ def log_ratios(
     if reference is None:
         return values
     with torch.no_grad():
-        return values - reference(batch)
+        base = reference(batch)
+    return values - base
 
 
 def selected_logprobs(

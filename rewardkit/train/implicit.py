@@ -10,7 +10,9 @@ reference is the checkpoint that training starts from. Its partial sums are then
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -20,15 +22,15 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.train.config import TrainConfig
 from rewardkit.train.data import limited, split_by_problem
 from rewardkit.train.implicit_data import (
+    ImplicitResponse,
     Outcome,
     ResponseCollator,
-    Responses,
     balanced,
     build_responses,
-    make_pairs,
     with_mismatches,
 )
 from rewardkit.train.kind import TrainingKind, load_pretrained
+from rewardkit.train.pairs import OutcomeExamples, make_pairs, read_outcomes
 
 if TYPE_CHECKING:
     from rewardkit.store.dataset import LabelledTrace
@@ -40,13 +42,14 @@ class ImplicitConfig(TrainConfig):
     """Configuration of `rewardkit train implicit`; see `TrainConfig` for the keys that all kinds share.
 
     Attributes:
+        data: dataset folders, or JSON Lines or Parquet files of TRL's preference or unpaired preference types.
         sources: label sources of the outcome; the first that has an opinion wins.
         outcome: where a response's label comes from: ``answer`` its final answer; or the ``mean`` or ``last`` of its
             step labels.
         loss: ``ce`` and ``kto`` take responses by themselves (``ce`` soft labels too), ``dpo`` and ``nca`` pairs of a
             right and a wrong response to one problem. Evaluation is by ``ce`` over single responses for all four.
         beta: the scale of the log-ratio.
-        max_pairs: pairs of one problem, drawn at random where there are more.
+        pairs_per_problem: at most so many pairs of one problem, drawn at random; None means all.
         balance: train on as many right as wrong responses, leaving out a random part of the others.
         step_score: what a step's score is made of; see `RewardModelSpec`.
     """
@@ -56,7 +59,7 @@ class ImplicitConfig(TrainConfig):
     outcome: Outcome = "answer"
     loss: Literal["ce", "dpo", "nca", "kto"] = "ce"
     beta: float = Field(0.05, gt=0)
-    max_pairs: int = Field(8, ge=1)
+    pairs_per_problem: int | None = Field(8, ge=1)
     balance: bool = False
     step_score: Literal["single", "accumulative"] = "accumulative"
     learning_rate: float = Field(1e-4, gt=0)
@@ -70,28 +73,37 @@ class ImplicitPRM(TrainingKind[ImplicitConfig]):
     pipeline_tag = "text-generation"
     shown = ("eval_loss", "eval_outcome_auroc", "eval_outcome_accuracy", "eval_prior_accuracy")
 
+    def __init__(self, config: ImplicitConfig) -> None:
+        super().__init__(config)
+        self._bad: Counter[str] = Counter()
+
     def load_base(self, base: str, dtype: Any) -> Any:
         from transformers import AutoModelForCausalLM
 
         return load_pretrained(AutoModelForCausalLM, base, dtype=dtype)
 
-    def prepare(self, rows: Sequence[LabelledTrace], tokenizer: Any) -> tuple[RewardModelSpec, Mapping[str, Responses]]:
+    def read(self, name: str) -> list[LabelledTrace]:
+        if Path(name).is_dir():
+            return super().read(name)
+        return read_outcomes(name, self.config.sources[0], self._bad)
+
+    def prepare(
+        self, rows: Sequence[LabelledTrace], tokenizer: Any
+    ) -> tuple[RewardModelSpec, Mapping[str, OutcomeExamples]]:
         config = self.config
         splits = {}
         for name, part in split_by_problem(rows, config.held_out).items():
-            made = build_responses(
+            responses, dropped = build_responses(
                 part, tokenizer, sources=config.sources, outcome=config.outcome, max_length=config.max_length
             )
-            found = len(made.examples)
-            made.examples = (
-                self._train_examples(made) if name == "train" else limited(made.examples, config.max_eval, config.seed)
-            )
+            if name == "train":
+                made = self._train_examples(responses)
+            else:
+                made = OutcomeExamples(limited(list(responses), config.max_eval, config.seed))
+            made.dropped = {**dropped, **made.dropped, **(self._bad if name == "train" else {})}
             if not made.examples:
-                wanted = "no problem with a right and a wrong response" if found else "no response with an outcome"
-                counts = f"{len(part)} traces; left out: {made.dropped or 'none'}"
-                raise DataError(
-                    f"{', '.join(config.data)}: {wanted} of {', '.join(config.sources)} in the {name} part ({counts})"
-                )
+                counts = f"{len(part)} responses; left out: {made.dropped or 'none'}"
+                raise DataError(f"{', '.join(config.data)}: nothing for {config.loss} in the {name} part ({counts})")
             splits[name] = made
         spec = RewardModelSpec(
             kind="implicit",
@@ -105,14 +117,16 @@ class ImplicitPRM(TrainingKind[ImplicitConfig]):
         )
         return spec, splits
 
-    def _train_examples(self, made: Responses) -> list[Any]:
+    def _train_examples(self, responses: list[ImplicitResponse]) -> OutcomeExamples:
         """Responses or pairs, as the loss wants them."""
         config = self.config
-        responses = balanced(made.examples, config.seed) if config.balance else made.examples
+        responses = balanced(responses, config.seed) if config.balance else responses
         if config.loss in PAIRED:
-            return limited(make_pairs(responses, config.max_pairs, config.seed), config.max_traces, config.seed)
+            made = make_pairs(responses, config.pairs_per_problem, config.seed)
+            made.examples = limited(made.examples, config.max_traces, config.seed)
+            return made
         chosen = limited(responses, config.max_traces, config.seed)
-        return with_mismatches(chosen, config.max_length) if config.loss == "kto" else chosen
+        return OutcomeExamples(list(with_mismatches(chosen, config.max_length) if config.loss == "kto" else chosen))
 
     def collator(self, tokenizer: Any) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]:
         return ResponseCollator()

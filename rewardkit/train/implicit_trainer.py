@@ -107,8 +107,8 @@ def item_losses(name: str, rewards: torch.Tensor, batch: Any) -> torch.Tensor:
 
 def fill_references(model: Any, *datasets: Sequence[dict[str, Any]]) -> None:
     """Give every response of every row its ``reference``, see `reference_logprobs`."""
-    parts = ("rejected", "mismatched")
-    rows = [part for data in datasets for row in data for part in (row, *(row[p] for p in parts if p in row))]
-    values = reference_logprobs(model.eval(), [(row["input_ids"], row["start"]) for row in rows])
-    for row, value in zip(rows, values, strict=True):
-        row["reference"] = value
+    rows = [row for data in datasets for row in data]
+    parts = [(row, p) for row in rows for p in ("", "rejected_", "mismatched_") if f"{p}input_ids" in row]
+    values = reference_logprobs(model.eval(), [(row[f"{p}input_ids"], row[f"{p}start"]) for row, p in parts])
+    for (row, p), value in zip(parts, values, strict=True):
+        row[f"{p}reference"] = value

@@ -48,12 +48,9 @@ class Pair:
     rejected: Response
 
     def row(self) -> dict[str, Any]:
-        """The example as `OutcomeCollator` takes it; its label says that the first one is the better."""
-        return {
-            "input_ids": list(self.chosen.input_ids),
-            "rejected_ids": list(self.rejected.input_ids),
-            "labels": 1.0,
-        }
+        """Both rows in one, the worse response behind ``rejected_``; the label says that the first is the better."""
+        worse = {f"rejected_{name}": value for name, value in self.rejected.row().items()}
+        return {**self.chosen.row(), **worse, "labels": 1.0}
 
 
 @dataclass(slots=True)
@@ -202,7 +199,7 @@ class OutcomeCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         import torch
 
-        sequences = [row[key] for row in rows for key in ("input_ids", "rejected_ids") if key in row]
+        sequences = [row[key] for row in rows for key in ("input_ids", "rejected_input_ids") if key in row]
         shape = (len(sequences), max(len(ids) for ids in sequences))
         ids = torch.full(shape, self.pad_id, dtype=torch.long)
         mask = torch.zeros(shape, dtype=torch.long)

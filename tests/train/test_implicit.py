@@ -20,13 +20,14 @@ from rewardkit.train import train
 from rewardkit.train.data import held_out
 from rewardkit.train.implicit import ImplicitConfig
 from rewardkit.train.implicit_data import (
-    Response,
+    ImplicitResponse,
     ResponseCollator,
     balanced,
     build_responses,
-    make_pairs,
     outcome_target,
+    with_mismatches,
 )
+from rewardkit.train.pairs import make_pairs
 from rewardkit.types import Problem, StepLabel, Trace
 
 
@@ -167,7 +168,8 @@ def row(*labels: tuple[int, float | None, str, str], steps: int = 3) -> Labelled
 
 def test_step_labels_are_no_outcome_unless_asked_for() -> None:
     local = row((0, 1.0, "arithmetic", "local"), (2, 0.0, "arithmetic", "local"))
-    assert outcome_target(local, ("arithmetic",), "answer") is None
+    with pytest.raises(DataError, match="no outcome"):
+        outcome_target(local, ("arithmetic",), "answer")
     assert outcome_target(local, ("arithmetic",), "mean") == 0.5
     assert outcome_target(local, ("arithmetic",), "last") == 0.0
     early = row((1, 1.0, "answer", "value"))
@@ -185,26 +187,35 @@ def test_what_has_no_outcome_or_is_too_long_is_counted(base: Path) -> None:
         row((299, 1.0, "answer", "value"), steps=300),
         LabelledTrace(empty, (StepLabel(empty.id, 0, 0.0, "answer", "value"),)),
     ]
-    made = build_responses(rows, tokenizer, sources=("answer",), max_length=200)
-    assert len(made.examples) == 8
-    assert made.dropped == {"no outcome label": 1, "longer than 200 tokens": 1, "no text": 1}
+    made, dropped = build_responses(rows, tokenizer, sources=("answer",), max_length=200)
+    assert len(made) == 8
+    assert dropped == {"no label of the whole response": 1, "longer than 200 tokens": 1, "no text": 1}
 
 
-def responses(base: Path, problems: int = 6) -> list[Response]:
+def responses(base: Path, problems: int = 6) -> list[ImplicitResponse]:
     tokenizer = AutoTokenizer.from_pretrained(base)
-    return build_responses(answers(problems), tokenizer, sources=("answer",), max_length=200).examples
+    return build_responses(answers(problems), tokenizer, sources=("answer",), max_length=200)[0]
 
 
-def test_pairs_are_right_and_wrong_of_one_problem_and_capped(base: Path) -> None:
-    pairs = make_pairs(responses(base), 100, 0)
-    assert all(p.chosen.target > 0.5 > p.rejected.target for p in pairs)
-    assert all(p.chosen.problem_id == p.rejected.problem_id for p in pairs)
-    by_problem = {p.chosen.problem_id: 0 for p in pairs}
-    for problem_id in by_problem:
-        targets = [r.target for r in responses(base) if r.problem_id == problem_id]
-        by_problem[problem_id] = targets.count(1.0) * targets.count(0.0)
-    assert len(pairs) == sum(by_problem.values())
-    assert len(make_pairs(responses(base), 2, 0)) == sum(min(2, n) for n in by_problem.values())
+def test_a_batch_of_pairs_has_the_better_responses_first(base: Path) -> None:
+    rows = [pair.row() for pair in make_pairs(responses(base), 1, 0).examples[:2]]
+    for i, one in enumerate(rows):
+        one.update(reference=-1.0 - i, rejected_reference=-3.0 - i)
+    batch = ResponseCollator()(rows)
+    assert batch["reference"].tolist() == [-1.0, -2.0, -3.0, -4.0]
+    assert batch["labels"].tolist() == [1.0, 1.0]
+    for i, key in enumerate(["input_ids", "input_ids", "rejected_input_ids", "rejected_input_ids"]):
+        ids = rows[i % 2][key]
+        assert batch["input_ids"][i, : len(ids)].tolist() == ids
+        assert batch["lengths"][i] == len(ids)
+
+
+def test_a_mismatched_response_stands_behind_its_own_prompt(base: Path) -> None:
+    some = responses(base)
+    for mine in with_mismatches(some, 200):
+        assert mine.mismatched[: mine.start] == mine.input_ids[: mine.start]
+        others = [r for r in some if r.group != mine.group]
+        assert any(mine.mismatched[mine.start :] == r.input_ids[r.start :] for r in others)
 
 
 def test_balanced_responses_are_half_right(base: Path) -> None:
@@ -215,18 +226,18 @@ def test_balanced_responses_are_half_right(base: Path) -> None:
 
 def test_data_without_outcomes_is_refused(base: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [row((2, None, "answer", "value"))] * 9, {})
-    with pytest.raises(DataError, match="no response with an outcome"):
+    with pytest.raises(DataError, match="nothing for ce"):
         train(config(base, tmp_path / "data", tmp_path / "prm"))
 
 
 def test_one_kind_of_outcome_makes_no_pairs(base: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [r for r in answers(20) if r.labels[0].p_correct], {})
-    with pytest.raises(DataError, match="right and a wrong"):
+    with pytest.raises(DataError, match="no wrong response to pair with"):
         train(config(base, tmp_path / "data", tmp_path / "prm", loss="dpo"))
 
 
 def test_soft_outcomes_stay_soft(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     soft = build_responses([row((2, 0.7, "answer", "value"))], tokenizer, sources=("answer",), max_length=200)
-    batch = ResponseCollator()([{**soft.examples[0].row(), "reference": -3.0}])
+    batch = ResponseCollator()([{**soft[0][0].row(), "reference": -3.0}])
     assert batch["labels"].tolist() == pytest.approx([0.7])
