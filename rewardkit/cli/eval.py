@@ -17,12 +17,17 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             help="A suite (processbench, prmbench, rewardbench, best-of-n, calibration) and a model (folder or "
-            "address), or a recipe (path or shipped name); then key=value."
+            "address), or robustness and no model, or a recipe (path or shipped name); then key=value."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a reward model: rewardkit eval SUITE MODEL key=value ..., or rewardkit eval RECIPE model=DIR data=DIR"""
+    if arguments and arguments[0] == "robustness":
+        from rewardkit.cli.robustness import robustness
+
+        return robustness(arguments[1:], json)
+
     from rewardkit.cli._output import ProgressLine, print_json
     from rewardkit.evaluate.run import run_eval
 
@@ -39,6 +44,7 @@ def evaluate(
         )
     else:
         _show(result)
+    return None
 
 
 def _config(arguments: Sequence[str]) -> SuiteConfig:

@@ -149,9 +149,12 @@ class Elr(StepLoss):
     weight: float = Field(3.0, ge=0)
     decay: float = Field(0.7, ge=0, lt=1)
     teacher: float | None = Field(None, gt=0, lt=1)
-    _memory: Memory | None = PrivateAttr(None)
+    _memory: Memory = PrivateAttr()
     _teacher: Teacher | None = PrivateAttr(None)
     _inputs: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        self._memory = Memory(self.decay)
 
     def __call__(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
@@ -159,7 +162,7 @@ class Elr(StepLoss):
         """The loss of a batch, as the Trainer's ``compute_loss_func`` wants it.
 
         Raises:
-            ConfigError: `attach` was not called.
+            ConfigError: neither `attach` nor `see` was called.
         """
         import torch
 
@@ -173,29 +176,28 @@ class Elr(StepLoss):
     def _targets(self, z: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
         if self._teacher is not None:
             return two_class(self._teacher.logits(self._inputs)[labelled])
-        if self._memory is None:
+        if "input_ids" not in self._inputs:
             raise ConfigError("elr must see the batches: call attach(trainer) before trainer.train()")
         keys = step_keys(self._inputs["input_ids"], self._inputs.get("position_ids"))
         return self._memory.update(keys[labelled].tolist(), two_class(z))
 
     def attach(self, trainer: Any) -> None:
         """Follow a `transformers.Trainer`: see its batches, save and restore the state with its checkpoints."""
-        self._memory = Memory(self.decay)
         self._teacher = Teacher(trainer.model, self.teacher) if self.teacher is not None else None
-        trainer.model.register_forward_pre_hook(self._see, with_kwargs=True)
+        trainer.model.register_forward_pre_hook(lambda module, args, inputs: self.see(inputs), with_kwargs=True)
         trainer.add_callback(_callback(self))
 
-    def _see(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        self._inputs = {k: v for k, v in kwargs.items() if k != "num_items_in_batch"}
+    def see(self, inputs: Mapping[str, Any]) -> None:
+        """What the model is about to be given: ``input_ids`` at least. For a training loop without a Trainer."""
+        self._inputs = {k: v for k, v in inputs.items() if k != "num_items_in_batch"}
 
     def share(self) -> None:
         """Bring the memories of all processes together."""
-        if self._memory is not None:
-            self._memory.share()
+        self._memory.share()
 
     def save(self, path: Path) -> None:
         """Write the state into a .npz file."""
-        state = self._teacher.arrays() if self._teacher else self._memory.arrays() if self._memory else {}
+        state = (self._teacher or self._memory).arrays()
         temporary = path.with_name(f".{path.name}")
         with temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **state)
@@ -210,9 +212,7 @@ class Elr(StepLoss):
         if not path.is_file():
             raise ConfigError(f"the checkpoint has no {path.name}, so elr cannot go on from it; remove the checkpoint")
         with np.load(path) as arrays:
-            holder = self._teacher or self._memory
-            if holder is not None:
-                holder.restore(arrays)
+            (self._teacher or self._memory).restore(arrays)
 
     def warn(self, epochs: float) -> None:
         """Say so where there are too few epochs for the memory to hold a history."""
@@ -282,6 +282,8 @@ def _callback(loss: Elr) -> Any:
     class ElrState(TrainerCallback):  # type: ignore[misc]  # transformers is lazily imported and untyped here
         """Written before the checkpoint is, so that a checkpoint that is whole has its state."""
 
+        kept = -1
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             loss.warn(state.num_train_epochs)
             if state.global_step:
@@ -297,12 +299,13 @@ def _callback(loss: Elr) -> Any:
             self.keep(args, state, control)
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if not file(args, state.global_step).is_file():  # another callback asked for this checkpoint after us
+            if self.kept != state.global_step:  # another callback asked for this checkpoint after us
                 self.keep(args, state, control, now=True)
 
         def keep(self, args: Any, state: Any, control: Any, now: bool = False) -> None:
             if not (control.should_save or now):
                 return
+            self.kept = state.global_step
             loss.share()
             if state.is_world_process_zero:
                 folder = Path(args.output_dir)
