@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import Field
 
 from rewardkit.errors import ConfigError, DataError
+from rewardkit.evaluate.baselines import PRIOR, load_baseline, load_model
 from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.page import write_page
 from rewardkit.evaluate.report import EvalReport, training_log
@@ -27,7 +28,7 @@ from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig,
 from rewardkit.evaluate.suites.best_of_n import BestOf
 from rewardkit.evaluate.suites.held_out import HeldOut
 from rewardkit.evaluate.suites.processbench import ProcessBench, ProcessBenchConfig
-from rewardkit.models import RewardModel, load_reward_model
+from rewardkit.models import RewardModel
 from rewardkit.store import LabelledTrace, Loaded, write_dataset
 from rewardkit.store.versions import versions
 
@@ -114,7 +115,7 @@ def run_eval(config: SuiteConfig, progress: Progress | None = None) -> EvalResul
     started = time.monotonic()
     left_out: Counter[str] = Counter()
     parts = config.parts()
-    model = _load(config.model, config)
+    model = load_model(config.model, **_options(config))
     for part in parts:
         if part.steps:
             needs_steps(part.name, config.model, model.spec)
@@ -122,15 +123,14 @@ def run_eval(config: SuiteConfig, progress: Progress | None = None) -> EvalResul
     left_out.update(bad.reason for _, loaded in loads for bad in loaded.bad)
     scores = _scores(model, loads, left_out, progress)
     measured, every = _measure(config, model, loads, scores)
-    report = _report(config, model, measured, _baselines(config, loads, scores), dict(left_out))
+    report = _report(config, model, measured, _baselines(config, model, loads, scores), dict(left_out))
     inputs = {part.name: loaded.digest for part, loaded in loads}
     page = _write(config, report, every, {"inputs": inputs, "left_out": dict(left_out)})
     return EvalResult(Path(config.output), report, page, len(every), time.monotonic() - started)
 
 
-def _load(name: str, config: SuiteConfig) -> RewardModel:
-    options: dict[str, Any] = {"device": config.device, "dtype": config.dtype, "batch_tokens": config.batch_tokens}
-    return load_reward_model(name, **({} if name.startswith(("http://", "https://")) else options))
+def _options(config: SuiteConfig) -> dict[str, Any]:
+    return {"device": config.device, "dtype": config.dtype, "batch_tokens": config.batch_tokens}
 
 
 def _scores(model: RewardModel, loads: Loads, left_out: Counter[str], progress: Progress | None) -> Scores:
@@ -159,7 +159,9 @@ def _measure(
     return measured, every
 
 
-def _baselines(config: SuiteConfig, loads: Loads, scores: Scores) -> dict[str, tuple[Figure, ...]]:
+def _baselines(
+    config: SuiteConfig, measured_model: RewardModel, loads: Loads, scores: Scores
+) -> dict[str, tuple[Figure, ...]]:
     """The figures of each baseline, over the very rows that the model could score."""
     both: Loads = [
         (part, replace(loaded, rows=tuple(row for row in loaded.rows if row.trace.id in scores)))
@@ -167,12 +169,14 @@ def _baselines(config: SuiteConfig, loads: Loads, scores: Scores) -> dict[str, t
     ]
     found: dict[str, tuple[Figure, ...]] = {}
     for name in config.baselines:
-        model = _load(config.model if name == "prior" else name, config)
-        for part, _ in both:
-            if part.steps and name != "prior":
-                needs_steps(part.name, name, model.spec)
-        own = None if name == "prior" else _scores(model, both, Counter(), None)
-        measured, _ = _measure(config, model, both, own)
+        if name == PRIOR:
+            measured, _ = _measure(config, measured_model, both, None)
+        else:
+            model = load_baseline(name, measured_model.spec, **_options(config))
+            for part, _ in both:
+                if part.steps:
+                    needs_steps(part.name, name, model.spec)
+            measured, _ = _measure(config, model, both, _scores(model, both, Counter(), None))
         found[name] = tuple(figure for part in measured for figure in part.figures)
     return found
 

@@ -31,7 +31,8 @@ class SuiteConfig(Config):
         model: a model folder, or the ``http(s)://`` address of a scoring service.
         output: the folder for scored traces, figures and page.
         baselines: measured beside the model on the same rows: ``prior`` (one constant score for every step, the share
-            of right steps of the rows themselves), or any other model folder or address.
+            of right steps of the rows themselves), ``base`` (the model's base, asked in words, untrained), or any other
+            model folder or address.
         reducer: how step scores become one score of the response; None takes the model's own.
         device, dtype, batch_tokens: of model folders.
         resamples, seed: of the bootstrap intervals and of every draw.

@@ -142,9 +142,9 @@ def _samples(rows: Sequence[LabelledTrace], n: int | None) -> tuple[list[list[La
     if not whole or wanted < 2:
         raise DataError(f"best-of-n needs problems with at least {max(2, n or 2)} solutions; most have {wanted}")
     left = len(problems) - len(whole)
-    notes = [f"{left} problems with fewer samples left out"] if left else []
+    notes = [f"problems with fewer samples left out: {left}"] if left else []
     if undecided:
-        notes.append(f"{len(undecided)} problems with an undecided answer left out")
+        notes.append(f"problems with an undecided answer left out: {len(undecided)}")
     return whole, "; ".join(notes)
 
 

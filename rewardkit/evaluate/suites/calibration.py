@@ -27,6 +27,8 @@ from rewardkit.train.data import held_out
 class CalibrationConfig(SuiteConfig):
     """Configuration of `rewardkit eval calibration`.
 
+    No baseline by default: each loss has the constant prior of its own source in its note, and what is saved over it.
+
     Attributes:
         data: labelled traces: dataset folders, files, ``sample:NAME`` or Hub ids.
         sources: whose labels; None takes every source that has verdicts, each measured by itself.
@@ -37,6 +39,7 @@ class CalibrationConfig(SuiteConfig):
     """
 
     output: str = "runs/eval-calibration"
+    baselines: tuple[str, ...] = ()
     data: tuple[str, ...] = ("sample:processbench-gsm8k",)
     sources: tuple[str, ...] | None = None
     held_out: float | None = Field(0.2, gt=0, lt=1)
