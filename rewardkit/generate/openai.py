@@ -161,7 +161,10 @@ class OpenAIGenerator:
         try:
             # The client's limit is one of silence; an endpoint that sends a byte now and then must end too.
             async with asyncio.timeout(self.limits.timeout * (self.limits.retries + 1)):
-                raw = await client.chat.completions.with_raw_response.create(**body)
+                rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
+                raw = await client.chat.completions.with_raw_response.create(
+                    model=body["model"], messages=body["messages"], extra_body=rest
+                )
                 return bytes(raw.content)
         except (TimeoutError, openai.APITimeoutError):
             raise _NoAnswer(f"no answer within {self.limits.timeout:g} s") from None

@@ -65,7 +65,8 @@ class Deduction:
         }
         self._defined: dict[str, list[int]] = {}
         for index, node in enumerate(self.nodes):
-            self._defined.setdefault(node.line.concludes, []).append(index)
+            if node.line.concludes:
+                self._defined.setdefault(node.line.concludes, []).append(index)
         for index in range(len(self.nodes)):
             self._conclude(index, claims[-1] if claims else None)
         for index in range(len(self.nodes)):
@@ -114,6 +115,8 @@ class Deduction:
 
     def _redefine(self, node: Node, index: int) -> None:
         name = node.line.concludes
+        if not name:
+            return
         if name.startswith("assump"):
             node.settle(None, "assumptions are not supported")
         elif name in self.facts:
@@ -157,7 +160,7 @@ class Deduction:
             node.settle(0.0, f"{name} {what}")
         elif node.p_correct == 0.0:
             pass  # one error is enough
-        elif self._rests_on(defined[0], node.line.concludes):
+        elif node.line.concludes and self._rests_on(defined[0], node.line.concludes):
             node.settle(0.0, f"circular: {name} itself rests on {node.line.concludes}")
         else:
             node.settle(0.0, f"{name} is cited before it is defined")

@@ -6,6 +6,7 @@ What is labelled how:
 - A reference that cannot count is a certain error of that step, 0.0: an undefined, later or circular one, the
   hypothesis as a premise; so is giving a new meaning to a name that is taken. Only facts and *earlier* steps are
   premises; an earlier step counts whether or not it is right (see `rewardkit.labels.derive.rests_on_error`).
+- A formula without a name behind the arrow (``fact1 & fact2 -> {A} ;``) is judged like any other; nothing can cite it.
 - What cannot be read gets None, that step alone; the rest of the response keeps its labels.
 - Premises that contradict each other entail anything, which is formally right and teaches nothing: None, with that
   reason.

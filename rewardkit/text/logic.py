@@ -30,6 +30,7 @@ MAX_PREMISES = 32
 _ARROWS = ("->", "=>", "→", "⇒", "⊢")
 _NAME = re.compile(r"[A-Za-z_]{1,20}\d{0,6}|\[[A-Za-z]{1,20}\d{0,6}\]")
 _CONCLUSION = re.compile(r"\[?(int\s?\d{1,6}|hypothesis|fact\s?\d{1,6}|assump\d{0,6})\]?", re.IGNORECASE)
+_REFERENCE = re.compile(r"(?:fact|sent|int)\d{1,6}")
 _FACT = re.compile(r"\s{0,8}(?:[-*]\s?)?((?:fact|sent)\s?\d{1,6})\s?[:.=](.*)", re.IGNORECASE)
 _MARK = re.compile(
     r"\s{0,8}[$*_#\s]{0,6}(proof[ _]label|label|answer|hypothesis|facts?|context|proof)[$*_\s]{0,6}[:=](.*)", re.I
@@ -48,7 +49,7 @@ class Inference:
 
     Attributes:
         cites: names of the premises, in order.
-        concludes: ``int3``, or ``hypothesis``.
+        concludes: ``int3``, or ``hypothesis``; empty where a formula stands behind the arrow without a name.
         formula: as written, empty where none is.
         unread: names among the premises that are no names at all.
     """
@@ -125,6 +126,8 @@ def read_step(text: str) -> list[Line]:
     [Inference(cites=('fact1', 'int2'), concludes='int3', formula='{A} -> {B}', unread=())]
     >>> read_step("$proof$:\\n"), read_step("$proof_label$: PROVED")
     ([], [FinalAnswer(claim='PROVED')])
+    >>> read_step("fact1 -> {A} ;")
+    [Inference(cites=('fact1',), concludes='', formula='{A}', unread=())]
     >>> read_step("So it holds.")
     [Prose(text='So it holds.')]
     """
@@ -153,12 +156,17 @@ def _read_inference(text: str) -> Inference | None:
     premises, rest = text[:at].strip(), text[at + len(arrow) :].strip()
     name, _, formula = rest.partition(":")
     concluded = _CONCLUSION.fullmatch(name.strip())
-    if concluded is None or len(premises) > 2000:
+    if len(premises) > 2000:
         return None
     names = [_key(each) for each in re.split(r"[&,∧]|\band\b", premises)] if premises else []
     names = [each for each in names if each and each != "void"]
     if len(names) > MAX_PREMISES:
         return None
+    if concluded is None:
+        cited = names and all(_REFERENCE.fullmatch(each) for each in names)
+        # A second arrow may be an implication or the next step.
+        plain = rest.startswith(("{", "(", "¬")) and not any(arrow in rest for arrow in _ARROWS)
+        return Inference(tuple(names), "", rest) if cited and plain else None
     unread = tuple(each for each in names if not _NAME.fullmatch(each))
     return Inference(tuple(names), _key(concluded[1]), formula.strip(), unread)
 

@@ -388,3 +388,9 @@ def test_a_response_of_too_many_lines_abstains(judge):
 )
 def test_hostile_text_gets_no_label(judge, text):
     assert values(judge([text])) == [None]
+
+
+def test_a_conclusion_without_a_name_is_judged_and_cannot_be_cited(judge):
+    found = judge(["fact1 & fact2 -> {B} ;", "fact2 -> {B} ;", "fact2 -> {C} ;", "int1 -> hypothesis ;"])
+    assert values(found) == [1.0, 0.0, 0.0, 0.0]
+    assert found[3][1] == "int1 is never defined"

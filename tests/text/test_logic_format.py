@@ -35,7 +35,25 @@ def test_nothing(text):
     assert read_step(text) == []
 
 
-@pytest.mark.parametrize("text", ["fact1 -> {A}", "So int1: {A}", "fact1 -> int: {A}", "fact1 -> int1 because {A}"])
+@pytest.mark.parametrize("text", ["fact1 & int2 -> {A} & {B}", "fact1 & int2 ⊢ ¬{A}"])
+def test_a_conclusion_without_a_name(text):
+    (line,) = read_step(text)
+    assert (line.cites, line.concludes) == (("fact1", "int2"), "") and "{A}" in line.formula
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fact1 -> {A} -> {B}",
+        "A -> {B}",
+        "{A} -> {B}",
+        "-> {A}",
+        "fact1 -> so {A}",
+        "So int1: {A}",
+        "fact1 -> int: {A}",
+        "fact1 -> int1 because {A}",
+    ],
+)
 def test_lines_out_of_format(text):
     assert read_step(text) == [Prose(text)]
 
