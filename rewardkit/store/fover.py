@@ -120,15 +120,63 @@ def balance_by_error(
     kinds: dict[bool, list[LabelledTrace]] = {True: [], False: []}
     everything = list(rows)
     for row in everything:
-        known = correctness(row, source)
-        if any(p is not None and p < 0.5 for p in known):
-            kinds[False].append(row)
-        elif None not in known and known:
-            kinds[True].append(row)
+        right = _all_right(row, source)
+        if right is not None:
+            kinds[right].append(row)
     total = min(len(kinds[True]) / correct_share, len(kinds[False]) / (1 - correct_share))
     correct, wrong = round(total * correct_share), round(total * (1 - correct_share))
     chosen = {*_drawn(kinds[True], correct, seed), *_drawn(kinds[False], wrong, seed)}
     return [row for row in everything if row.trace.id in chosen]
+
+
+def select_responses(
+    rows: Iterable[LabelledTrace],
+    source: str = SOURCE,
+    *,
+    any_share: float = 0.2,
+    wrong_share: float = 0.6,
+    seed: int = 0,
+) -> list[LabelledTrace]:
+    """One response a problem, chosen as FoVer does (its ``select_from_multiple_initial_responses.py``).
+
+    Where all responses to a problem are right, any of them. Else, by the problem's own draw: with probability
+    `any_share` any of them, with `wrong_share` any of the wrong ones, and otherwise (the paper: 0.2) the one with the
+    fewest errors among the wrong. Responses of which neither is known, for want of labels, are not chosen from; a
+    problem that has no others is left out. The problems stay in order.
+
+    Args:
+        rows: several responses a problem.
+        source: whose labels count.
+        any_share: the paper's unless given.
+        wrong_share: the paper's unless given; the two are at most 1 together.
+        seed: of the draws, each of which depends on its problem alone.
+
+    Raises:
+        ValueError: the shares are no shares.
+
+    >>> problem = Problem.create("1+1?")
+    >>> traces = [Trace.create(problem, [text]) for text in ("1+1 = 2", "1+1 = 3")]
+    >>> rows = [LabelledTrace(t, (StepLabel(t.id, 0, p, "x", "local"),)) for t, p in zip(traces, (1.0, 0.0))]
+    >>> [row.trace.response for row in select_responses(rows, "x", any_share=0.0)]
+    ['1+1 = 3']
+    """
+    if min(any_share, wrong_share) < 0.0 or any_share + wrong_share > 1.0:
+        raise ValueError(f"any_share {any_share} and wrong_share {wrong_share} must be at least 0, together at most 1")
+    problems: dict[str, list[LabelledTrace]] = {}
+    for row in rows:
+        if _all_right(row, source) is not None:
+            problems.setdefault(row.trace.problem.id, []).append(row)
+    chosen = []
+    for id, group in problems.items():
+        wrong = [row for row in group if not _all_right(row, source)]
+        draw = _chance(seed, id, 0)
+        candidates = wrong if wrong and draw >= any_share else group
+        if wrong and draw >= any_share + wrong_share:
+            fewest = min(_errors(row, source) for row in wrong)
+            candidates = [row for row in wrong if _errors(row, source) == fewest]
+        (one,) = _drawn(candidates, 1, seed)
+        chosen.append(next(row for row in candidates if row.trace.id == one))
+    return chosen
 
 
 def last_step_balanced(rows: Iterable[LabelledTrace], source: str = SOURCE, *, seed: int = 0) -> list[LabelledTrace]:
@@ -195,6 +243,18 @@ def _joint_labels(labels: Iterable[StepLabel], group: Sequence[int], new: int) -
         unknown = len(known) < len(group) and least >= 0.5
         evidence = "; ".join(x.evidence for x in of_it if x.evidence)
         yield StepLabel(of_it[0].trace_id, new, None if unknown else least, source, meaning, evidence)
+
+
+def _all_right(row: LabelledTrace, source: str) -> bool | None:
+    """Whether all steps are labelled right; False where any is labelled wrong, None where neither is known."""
+    known = correctness(row, source)
+    if any(p is not None and p < 0.5 for p in known):
+        return False
+    return True if known and None not in known else None
+
+
+def _errors(row: LabelledTrace, source: str) -> int:
+    return sum(p is not None and p < 0.5 for p in correctness(row, source))
 
 
 def _relabelled(

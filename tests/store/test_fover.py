@@ -17,6 +17,7 @@ from rewardkit.store.fover import (
     from_fover,
     last_step_balanced,
     merge_steps,
+    select_responses,
     to_fover,
     write_fover,
 )
@@ -157,3 +158,63 @@ def test_joint_label_is_the_and_of_three_values(marks):
     (label,) = merge_steps(row_of(marks), 1.0).labels
     wanted = 0.0 if 0.0 in marks else None if None in marks else 1.0
     assert label.p_correct == wanted
+
+
+# --- one response a problem ---
+
+
+def responses(problem, *all_marks):
+    """Several responses to one problem, each with its marks."""
+    made = []
+    for marks in all_marks:
+        steps = [f"step {i} of {marks}\n" for i in range(len(marks))]
+        trace = Trace.create(Problem.create(problem), steps)
+        labels = tuple(StepLabel(trace.id, i, p, "fover", "local") for i, p in enumerate(marks))
+        made.append(LabelledTrace(trace, labels))
+    return made
+
+
+RIGHT, ONE, TWO, UNKNOWN = (1.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1.0, None)
+
+
+def chosen(rows, **shares):
+    return [tuple(correctness(row, "fover")) for row in select_responses(rows, **shares)]
+
+
+def test_selection_follows_the_papers_shares():
+    rows = [row for i in range(3000) for row in responses(f"p{i}", RIGHT, ONE, TWO)]
+    counts = Counter(chosen(rows))
+    third = 0.2 / 3
+    for marks, share in {RIGHT: third, ONE: third + 0.3 + 0.2, TWO: third + 0.3}.items():
+        assert counts[marks] / 3000 == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("shares", "wanted"),
+    [({"any_share": 0.0, "wrong_share": 0.0}, {ONE}), ({"any_share": 0.0, "wrong_share": 1.0}, {ONE, TWO})],
+)
+def test_each_way_to_choose(shares, wanted):
+    rows = [row for i in range(60) for row in responses(f"p{i}", TWO, RIGHT, ONE)]
+    assert set(chosen(rows, **shares)) == wanted
+
+
+def test_where_all_are_right_any_is_chosen_and_the_problems_stay_in_order():
+    rows = [row for i in range(40) for row in responses(f"p{i}", RIGHT, (1.0,))]
+    selected = select_responses(rows)
+    assert [row.trace.problem.text for row in selected] == [f"p{i}" for i in range(40)]
+    assert set(chosen(rows)) == {RIGHT, (1.0,)}
+
+
+def test_responses_that_are_not_known_to_be_right_or_wrong_are_not_chosen():
+    assert chosen([*responses("p", UNKNOWN, RIGHT), *responses("q", UNKNOWN)]) == [RIGHT]
+
+
+def test_a_choice_depends_on_its_problem_and_the_seed_alone():
+    rows = [row for i in range(50) for row in responses(f"p{i}", RIGHT, ONE, TWO)]
+    assert chosen(rows)[10:] == chosen(rows[30:])
+    assert chosen(rows, seed=1) != chosen(rows)
+
+
+def test_shares_that_are_none():
+    with pytest.raises(ValueError, match="together at most 1"):
+        select_responses([], any_share=0.7, wrong_share=0.6)
