@@ -43,8 +43,8 @@ def score_rows(
         batch: how many rows are scored together.
 
     Yields:
-        The row with ``score``, ``step_scores`` and its ``steps``; or, where it cannot be scored, with ``error`` and the
-        line's number as ``row`` instead. One for each line, in order.
+        The row with ``score``, ``step_scores`` (an outcome model has none) and its ``steps``; or, where it cannot be
+        scored, with ``error`` and the line's number as ``row`` instead. One for each line, in order.
     """
     numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
     while group := list(itertools.islice(numbered, batch)):
@@ -69,7 +69,9 @@ def _score_group(
             steps = [step.text for step in trace.steps]
             score = reduce_scores(result.scores, reducer)
             rows[at].pop("error", None)
-            rows[at] |= {"steps": steps, "score": score, "step_scores": list(result.scores)}
+            rows[at] |= {"steps": steps, "score": score}
+            if model.spec.scores_steps:
+                rows[at]["step_scores"] = list(result.scores)
         else:
             rows[at] = _failed(rows[at], group[at][0], str(result))
     yield from rows
