@@ -102,6 +102,8 @@ class CoqVerifier:
         Raises:
             VerifierError: Coq is missing, too old or does not start.
         """
+        if not self._preamble:
+            self._prepare()
         began = time.monotonic()
         try:
             sequent = prepare(premises, goal)
@@ -163,8 +165,6 @@ class CoqVerifier:
         if self._process is not None and not self._process.ours:
             self._process = None  # after a fork the process is the parent's
         if self._process is None:
-            if not self._preamble:
-                self._prepare()
             self._process = Coqtop(self.coqtop, self._preamble, self.memory_mb)
         return self._process
 

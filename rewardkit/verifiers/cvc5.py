@@ -19,6 +19,7 @@ class Cvc5Verifier(Z3Verifier):
     name = "cvc5"
     _child = "rewardkit.verifiers._cvc5_child"
     _package = "cvc5"
+    _oldest = "1.2"
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from rewardkit.verifiers.printing import Dialect, Printer, Sequent, Unprintable,
 if TYPE_CHECKING:
     from isabelle_client.data_models import IsabelleResponse
 
-INSTALL = "install it with `pip install isabelle-client`, Isabelle itself from https://isabelle.in.tum.de"
+INSTALL = "install it with `pip install 'isabelle-client>=1'`, Isabelle itself from https://isabelle.in.tum.de"
 
 ISABELLE = Dialect(
     sorts={"real": "real", "int": "int", "object": "'obj"},
@@ -106,15 +106,15 @@ class IsabelleVerifier:
         Raises:
             VerifierError: the client is missing, or the server does not answer or refuses.
         """
+        try:
+            self._start()
+        except TimeoutError as error:
+            raise VerifierError(str(error)) from None
         began = time.monotonic()
         try:
             sequent = prepare(premises, goal)
         except Unprintable as error:
             return Verdict("unknown", str(error), solver=self.name)
-        try:
-            self._start()
-        except TimeoutError as error:
-            raise VerifierError(str(error)) from None
         self._asked += 1
         theories = isabelle_theories(sequent, f"S{self._asked}")
         try:
@@ -147,7 +147,9 @@ class IsabelleVerifier:
         try:
             last = asyncio.run(asyncio.wait_for(_exchange(*self._server, f"{command} {json.dumps(argument)}"), seconds))
         except ImportError:
-            raise VerifierError(f"the Isabelle verifier needs the isabelle-client package: {INSTALL}") from None
+            raise VerifierError(
+                f"the Isabelle verifier needs the isabelle-client package, 1.0 or later: {INSTALL}"
+            ) from None
         except TimeoutError:
             raise TimeoutError(f"the Isabelle server {self.where} does not answer to {command}") from None
         except (OSError, ValueError, EOFError) as error:  # no connection, or no answer of such a server

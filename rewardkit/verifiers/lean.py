@@ -31,7 +31,8 @@ from rewardkit.verifiers.base import Verdict
 from rewardkit.verifiers.formula import Formula
 from rewardkit.verifiers.printing import Dialect, Printer, Sequent, Unprintable, prepare
 
-INSTALL = "install Lean 4 with elan (https://lean-lang.org/install), or give its path as `command`"
+OLDEST = (4, 22)  # of which the tactic `grind` is a part
+INSTALL = "install Lean 4.22 or later with elan (https://lean-lang.org/install), or give its path as `command`"
 
 LEAN = Dialect(
     sorts={"real": "Real", "int": "Int", "object": "obj"},
@@ -107,12 +108,12 @@ class LeanVerifier:
         Raises:
             VerifierError: Lean is missing or does not work.
         """
+        self._find()
         began = time.monotonic()
         try:
             text, lines = lean_file(prepare(premises, goal), mathlib=self.mathlib)
         except Unprintable as error:
             return Verdict("unknown", str(error), solver=self.name)
-        self._find()
         try:
             printed = self._run(text)
         except TimeoutError:
@@ -131,13 +132,22 @@ class LeanVerifier:
             return
         if shutil.which(self.command[0]) is None:
             raise VerifierError(f"the Lean verifier needs `{self.command[0]}`, which is not to be found: {INSTALL}")
-        printed = subprocess.run(
-            [*self.command, "--version"], capture_output=True, text=True, timeout=60, cwd=self.folder, check=False
-        ).stdout
-        found = re.search(r"version (4\.[0-9]{1,4}\.[0-9]{1,4})", printed)
+        printed = self._says_of_itself()
+        found = re.search(r"version ([0-9]{1,4})\.([0-9]{1,4})\.[0-9]{1,4}", printed)
         if found is None:
             raise VerifierError(f"`{' '.join(self.command)}` is no Lean 4 ({printed[:80]!r}): {INSTALL}")
-        self._version = found[1]
+        if (int(found[1]), int(found[2])) < OLDEST:
+            raise VerifierError(f"Lean {found[0].split()[1]} is too old for the Lean verifier: {INSTALL}")
+        self._version = found[0].split()[1]
+
+    def _says_of_itself(self) -> str:
+        command = [*self.command, "--version"]
+        try:
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=60, cwd=self.folder, check=False
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise VerifierError(f"`{' '.join(command)}` does not work ({error}): {INSTALL}") from None
 
     def _run(self, text: str) -> str:
         with tempfile.TemporaryDirectory(prefix="rewardkit-lean-") as folder:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from packaging.version import Version
+
 from rewardkit.errors import VerifierError
 from rewardkit.verifiers import ground
 from rewardkit.verifiers.base import Status, Verdict
@@ -55,6 +57,7 @@ class Z3Verifier:
     name = "z3"
     _child = "rewardkit.verifiers._z3_child"
     _package = "z3-solver"
+    _oldest = "4.13"
 
     def __init__(
         self,
@@ -225,7 +228,7 @@ class Z3Verifier:
 
     def _check_installed(self) -> None:
         if not self._solver:
-            self._solver = f"{self.name} {_version(self._package, self.name)}"
+            self._solver = f"{self.name} {_version(self._package, self._oldest, self.name)}"
 
 
 _default: Z3Verifier | None = None
@@ -242,11 +245,16 @@ def default_verifier() -> Z3Verifier:
         return _default
 
 
-def _version(package: str, name: str) -> str:
+def _version(package: str, oldest: str, name: str) -> str:
+    """Of an installed package that is new enough."""
+    install = f"pip install '{package}>={oldest}'"
     try:
-        return version(package)
+        found = version(package)
     except PackageNotFoundError:
-        raise VerifierError(f"the {name} verifier needs the package {package}: pip install {package}") from None
+        raise VerifierError(f"the {name} verifier needs the package {package}: {install}") from None
+    if Version(found) < Version(oldest):
+        raise VerifierError(f"{package} {found} is too old for the {name} verifier: {install}")
+    return found
 
 
 def _why(reason: str) -> str:

@@ -50,3 +50,10 @@ def test_coqtop_that_says_yes_to_everything_is_not_believed(tmp_path):
     )
     with pytest.raises(VerifierError, match="does not prove what it should"):
         CoqVerifier(coqtop=install(tmp_path, script)).verify([], ONE)
+
+
+def test_missing_coq_is_said_even_where_it_is_not_needed(monkeypatch):
+    """Else a command would end with nothing but abstentions."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(VerifierError, match="apt-get install coq"):
+        CoqVerifier().verify([], parse_formula("1 / 0 = 1"))

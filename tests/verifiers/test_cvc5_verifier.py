@@ -65,5 +65,11 @@ def test_cvc5_agrees_with_z3_on_random_linear_steps(cvc5):
 
 def test_a_missing_cvc5_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(Cvc5Verifier, "_package", "no-such-cvc5")
-    with Cvc5Verifier() as verifier, pytest.raises(VerifierError, match="pip install no-such-cvc5"):
+    with Cvc5Verifier() as verifier, pytest.raises(VerifierError, match="pip install 'no-such-cvc5>=1.2'"):
+        verifier.verify([], Predicate("A"))
+
+
+def test_an_old_cvc5_says_which_is_needed(monkeypatch):
+    monkeypatch.setattr("rewardkit.verifiers.z3.version", lambda package: "1.0.8")
+    with Cvc5Verifier() as verifier, pytest.raises(VerifierError, match=r"cvc5 1\.0\.8 is too old.*'cvc5>=1\.2'"):
         verifier.verify([], Predicate("A"))

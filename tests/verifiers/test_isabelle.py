@@ -152,5 +152,5 @@ def test_missing_client_says_how_to_install_it(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "isabelle_client"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "isabelle_client", None)
-    with pytest.raises(VerifierError, match="pip install isabelle-client"):
+    with pytest.raises(VerifierError, match="pip install 'isabelle-client>=1'"):
         IsabelleVerifier().verify(*parse_sequent("P |- P"))

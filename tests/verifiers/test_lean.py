@@ -18,7 +18,7 @@ from rewardkit.verifiers.statements import parse_sequent
 STAND_IN = """#!{python}
 import json, re, sys, time
 if "--version" in sys.argv:
-    print("Lean (version 4.15.0, x86_64-unknown-linux-gnu, commit abc, Release)")
+    print("Lean (version 4.22.0, x86_64-unknown-linux-gnu, commit abc, Release)")
     sys.exit()
 assert sys.argv[1:3] == ["--json", "-DmaxErrors=1000"], sys.argv
 failed = set()
@@ -60,7 +60,7 @@ def test_theorem_and_negation_are_printed_and_judged(lean, monkeypatch):
     monkeypatch.setattr("rewardkit.verifiers.printing._theory", lambda nodes: "int")
     verifier = lean()
     proved = verifier.verify(*parse_sequent("|- 1 = 1"))
-    assert (proved.status, proved.solver) == ("proved", "lean 4.15.0")
+    assert (proved.status, proved.solver) == ("proved", "lean 4.22.0")
     assert verifier.verify(*parse_sequent("|- 1 = 2")).status == "refuted"
     assert verifier.verify(*parse_sequent("x = 1 |- x = 1")).status == "unknown"  # the stand-in knows no hypotheses
 
@@ -145,6 +145,12 @@ def test_missing_lean_says_how_to_install_it(monkeypatch):
         LeanVerifier().verify(*parse_sequent("P |- P"))
 
 
-def test_lean_3_is_refused(lean):
+@pytest.mark.parametrize("version", ["3.51.1", "4.9.0", "4.21.0-rc2"])
+def test_an_old_lean_says_which_is_needed(lean, version):
+    with pytest.raises(VerifierError, match=rf"Lean {version[:6]}.* is too old.*4\.22 or later"):
+        lean(text=f"#!/bin/sh\necho 'Lean (version {version}, commit x)'\n").verify(*parse_sequent("P |- P"))
+
+
+def test_something_else_of_that_name_is_an_error(lean):
     with pytest.raises(VerifierError, match="is no Lean 4"):
-        lean(text="#!/bin/sh\necho 'Lean (version 3.51.1, commit x)'\n").verify(*parse_sequent("P |- P"))
+        lean(text="#!/bin/sh\necho hello\n").verify(*parse_sequent("P |- P"))
