@@ -196,6 +196,15 @@ def from_record(record: Mapping[str, Any]) -> LabelledTrace:
     return LabelledTrace(trace, labels, None if scores is None else tuple(scores))
 
 
+def is_record(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a file is one of a dataset that RewardKit wrote.
+
+    >>> is_record(to_record(LabelledTrace(Trace.create(Problem.create("1+1?"), ["2"])))), is_record({"steps": ["2"]})
+    (True, False)
+    """
+    return all(name in row for name in SCHEMA.names[:8])
+
+
 class DatasetCounts:
     """Counts rows, steps and labels as they stream by."""
 

@@ -3,7 +3,7 @@
 Problems: GSM8K ``{question, answer: "... #### 72"}``, or ``{prompt | problem | question, answer?}``; rows of FLD, FOLIO
 and ProntoQA; FoVer's; or made here (``generate:deduction``, ``reasoning-gym:TASK``, see `rewardkit.problems`).
 Traces: GSM8K's example model solutions (several a question), the formats of others that `rewardkit.store.formats`
-knows (ProcessBench, PRM800K, Math-Shepherd, FoVer, TRL, OpenRLHF), a dataset that RewardKit wrote, or
+knows (ProcessBench, PRM800K, Math-Shepherd, FoVer, TRL, OpenRLHF), a dataset that RewardKit wrote or rows of one, or
 ``{prompt | problem | question, response | completion | solution | steps}``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from rewardkit.errors import DataError
 from rewardkit.problems import is_made, made_digest, made_problems
-from rewardkit.store.dataset import LabelledTrace, iter_dataset
+from rewardkit.store.dataset import LabelledTrace, from_record, is_record, iter_dataset
 from rewardkit.store.formats import FORMATS, detect_format
 from rewardkit.store.formats.labels import texts
 from rewardkit.store.problems import problem_from_row
@@ -151,6 +151,8 @@ class TraceReader:
         solutions = [(k, v) for k, v in row.items() if isinstance(v, Mapping) and "solution" in v]
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
+        if is_record(row):
+            return [from_record(row)]
         name = detect_format(row)
         if name is not None:
             return FORMATS[name].read(row, self.steps)

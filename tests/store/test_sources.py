@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rewardkit.errors import DataError
-from rewardkit.store import load_problems, load_traces
+from rewardkit.store import load_problems, load_traces, write_dataset
 
 GOOD = {"question": "What is 1 + 1?", "answer": "1+1 = <<1+1=2>>2\n#### 2"}
 
@@ -157,3 +157,11 @@ def test_hub_ids_are_loaded_through_datasets(tmp_path, monkeypatch):
     loaded = load_problems("owner/gsm8k", subset="main")
     assert loaded.rows[0].answer == "2"
     assert loaded.digest == "hub:owner/gsm8k:main:train"
+
+
+def test_a_file_of_rewardkits_own_rows_is_read_with_its_labels(tmp_path):
+    rows = load_traces("sample:processbench-gsm8k", 3).rows
+    write_dataset(tmp_path / "made", rows, {})
+    (parquet,) = (tmp_path / "made" / "data").glob("*.parquet")
+    assert load_traces(str(parquet)).rows == load_traces(str(tmp_path / "made")).rows
+    assert [row.labels for row in load_traces(str(parquet)).rows] == [row.labels for row in rows]
