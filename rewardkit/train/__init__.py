@@ -45,5 +45,8 @@ def train(config: TrainConfig) -> TrainResult:
         DataError: nothing in the data can train this kind.
     """
     from rewardkit.train.run import run_training
+    from rewardkit.train.stages import train_stages
 
+    if config.stages:
+        return train_stages(config)
     return run_training(load_kind(config.kind)(config))

@@ -50,6 +50,8 @@ class TrainConfig(Config):
         max_eval: evaluate during training on so many examples at most, drawn at random.
         eval_every, save_every, log_every: in optimizer steps.
         device: None takes the GPU where there is one.
+        stages: trainings in turn, each with the keys that differ and from the model of the one before, such as
+            ``[{sources: [vote]}, {sources: [arithmetic]}]``; see `rewardkit.train.stages`.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class TrainConfig(Config):
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
     device: Literal["cpu", "cuda"] | None = None
+    stages: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def pick(cls, values: Mapping[str, Any]) -> type[Config]:

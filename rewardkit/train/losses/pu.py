@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def nnpu_risk(z: torch.Tensor, y: torch.Tensor, prior: float) -> torch.Tensor:
     """Non-negative positive-unlabelled risk: ``π E_P[l(z)] + max(0, E_U[l(-z)] - π E_P[l(-z)])``, ``l = -log σ``.
 
-    Kiryo et al. 2017, arXiv 1703.00593, eq. 6: the unlabelled are a mixture with a share π of positives, whose part
+    Kiryo et al. 2017, arXiv 1703.00593: the unlabelled are a mixture with a share π of positives, whose part
     of the negative risk is taken off again; below zero it is overfitting, and is cut there.
 
     Args:

@@ -54,7 +54,7 @@ def soft_kl(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def gce(z: torch.Tensor, y: torch.Tensor, q: float = 0.7) -> torch.Tensor:
     """Generalised cross-entropy: ``y (1 - p^q) / q + (1 - y) (1 - (1 - p)^q) / q``.
 
-    Zhang & Sabuncu 2018, arXiv 1805.07836, eq. 6. Between cross-entropy (q to 0) and the mean absolute error (q = 1,
+    Zhang & Sabuncu 2018, arXiv 1805.07836. Between cross-entropy (q to 0) and the mean absolute error (q = 1,
     which symmetric noise does not move): a step whose label the model does not believe costs 1/q at most, and pulls
     less.
 
