@@ -109,6 +109,17 @@ def test_a_dropped_premise_is_noticed(coq):
     assert status(coq, "y = x / 2 |- y = 24") == "unknown"
 
 
+@pytest.mark.parametrize("wrong", ["exact_no_check I", "vm_cast_no_check (eq_refl 0)", "admit", "give_up", "idtac"])
+@pytest.mark.parametrize("sequent", ["|- 1 = 2", "|- 1 + 1 = 2", "x = 1 |- x = 2", "P |- Q or P"])
+def test_a_wrong_proof_is_rejected_by_the_kernel(coq, monkeypatch, wrong, sequent):
+    """A tactic that hands over nothing, or what is no proof: the goal may even be true."""
+    monkeypatch.setattr("rewardkit.verifiers.coq._tactics", lambda sequent: (wrong,))
+    monkeypatch.setattr("rewardkit.verifiers.coq.can_hold", lambda premises, goal: (True, False))
+    assert status(coq, sequent) == "unknown"
+    monkeypatch.setattr("rewardkit.verifiers.coq.can_hold", lambda premises, goal: (True, True))
+    assert status(coq, sequent) == "unknown"
+
+
 def random_term(rng, depth):
     if depth == 0 or rng.random() < 0.2:
         return Number(Fraction(rng.randint(-50, 50), rng.choice([1, 1, 1, 2, 3, 10])))
