@@ -83,11 +83,12 @@ def grouped_trainer_class() -> Any:
         def get_train_dataloader(self) -> Any:
             args = self.args
             step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            seed = args.seed if args.data_seed is None else args.data_seed
             lengths = [len(row["input_ids"]) for row in self.train_dataset]
             loader = torch.utils.data.DataLoader(
                 self.train_dataset,
                 batch_size=args.train_batch_size,
-                sampler=GroupedSampler(lengths, step, args.data_seed),
+                sampler=GroupedSampler(lengths, step, seed),
                 collate_fn=self.data_collator,
                 pin_memory=args.dataloader_pin_memory,
             )

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.text.encode import encode_prompt, encode_steps
+from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.data import Collator, Example, Examples
 from rewardkit.train.losses import step_bce_loss, step_logits
 from rewardkit.train.steps import binary_metrics
@@ -61,7 +62,7 @@ class PRMConfig(TrainingArguments):  # type: ignore[misc]  # transformers is unt
         super().__post_init__()
 
 
-class PRMTrainer(Trainer):  # type: ignore[misc]  # see above
+class PRMTrainer(grouped_trainer_class()):  # type: ignore[misc]  # see above
     """TRL 1.13's ``PRMTrainer``: the same arguments in the same order.
 
     Args:
