@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models import RewardModel, RewardModelSpec, load_reward_model
+from rewardkit.models.remote import RemoteRewardModel
 
 PRIOR = "prior"
 BASE = "base"
@@ -14,6 +17,16 @@ BASE = "base"
 def load_model(name: str, **options: Any) -> RewardModel:
     """A reward model from a folder or an address; ``device``, ``dtype`` and ``batch_tokens`` are for folders."""
     return load_reward_model(name, **({} if name.startswith(("http://", "https://")) else options))
+
+
+@contextmanager
+def opened(model: RewardModel) -> Iterator[RewardModel]:
+    """The model, whose connections are closed at the end where it has some."""
+    try:
+        yield model
+    finally:
+        if isinstance(model, RemoteRewardModel):
+            model.close()
 
 
 def load_baseline(name: str, spec: RewardModelSpec, **options: Any) -> RewardModel:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import Field
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.evaluate.baselines import PRIOR, load_baseline, load_model
+from rewardkit.evaluate.baselines import PRIOR, load_baseline, load_model, opened
 from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.page import write_page
 from rewardkit.evaluate.report import EvalReport, training_log
@@ -28,7 +28,7 @@ from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig,
 from rewardkit.evaluate.suites.best_of_n import BestOf
 from rewardkit.evaluate.suites.held_out import HeldOut
 from rewardkit.evaluate.suites.processbench import ProcessBench, ProcessBenchConfig
-from rewardkit.models import RewardModel
+from rewardkit.models import RewardModel, RewardModelSpec
 from rewardkit.store import LabelledTrace, Loaded, write_dataset
 from rewardkit.store.versions import versions
 
@@ -115,18 +115,25 @@ def run_eval(config: SuiteConfig, progress: Progress | None = None) -> EvalResul
     started = time.monotonic()
     left_out: Counter[str] = Counter()
     parts = config.parts()
-    model = load_model(config.model, **_options(config))
-    for part in parts:
-        if part.steps:
-            needs_steps(part.name, config.model, model.spec)
-    loads: Loads = [(part, part.load()) for part in parts]
-    left_out.update(bad.reason for _, loaded in loads for bad in loaded.bad)
-    scores = _scores(model, loads, left_out, progress)
-    measured, every = _measure(config, model, loads, scores)
-    report = _report(config, model, measured, _baselines(config, model, loads, scores), dict(left_out))
+    with opened(load_model(config.model, **_options(config))) as model:
+        spec = _check(config.model, model, parts)
+        loads: Loads = [(part, part.load()) for part in parts]
+        left_out.update(bad.reason for _, loaded in loads for bad in loaded.bad)
+        scores = _scores(model, loads, left_out, progress)
+    measured, every = _measure(config, spec, loads, scores)
+    baselines = _baselines(config, spec, loads, scores, left_out)
+    report = _report(config, spec, measured, baselines, dict(left_out))
     inputs = {part.name: loaded.digest for part, loaded in loads}
     page = _write(config, report, every, {"inputs": inputs, "left_out": dict(left_out)})
     return EvalResult(Path(config.output), report, page, len(every), time.monotonic() - started)
+
+
+def _check(name: str, model: RewardModel, parts: Sequence[Part]) -> RewardModelSpec:
+    """The spec of a model that can be measured by all parts."""
+    for part in parts:
+        if part.steps:
+            needs_steps(part.name, name, model.spec)
+    return model.spec
 
 
 def _options(config: SuiteConfig) -> dict[str, Any]:
@@ -138,14 +145,14 @@ def _scores(model: RewardModel, loads: Loads, left_out: Counter[str], progress: 
 
 
 def _measure(
-    config: SuiteConfig, model: RewardModel, loads: Loads, scores: Scores | None
+    config: SuiteConfig, spec: RewardModelSpec, loads: Loads, scores: Scores | None
 ) -> tuple[list[Measured], list[LabelledTrace]]:
     """Each part's figures, and its scored rows, marked with its name; None scores each part with its prior."""
     measured: list[Measured] = []
     every: list[LabelledTrace] = []
     # A constant is the same on every resample but for the labels that were drawn: its interval says nothing of it.
     resamples = 0 if scores is None else config.resamples
-    setting = Setting(model.spec, config.reducer or model.spec.reducer, resamples, config.seed)
+    setting = Setting(spec, config.reducer or spec.reducer, resamples, config.seed)
     for part, loaded in loads:
         rows = with_scores(loaded.rows, prior_scores(loaded.rows) if scores is None else scores)
         if not rows:
@@ -160,7 +167,7 @@ def _measure(
 
 
 def _baselines(
-    config: SuiteConfig, measured_model: RewardModel, loads: Loads, scores: Scores
+    config: SuiteConfig, spec: RewardModelSpec, loads: Loads, scores: Scores, left_out: Counter[str]
 ) -> dict[str, tuple[Figure, ...]]:
     """The figures of each baseline, over the very rows that the model could score."""
     both: Loads = [
@@ -170,27 +177,28 @@ def _baselines(
     found: dict[str, tuple[Figure, ...]] = {}
     for name in config.baselines:
         if name == PRIOR:
-            measured, _ = _measure(config, measured_model, both, None)
+            measured, _ = _measure(config, spec, both, None)
         else:
-            model = load_baseline(name, measured_model.spec, **_options(config))
-            for part, _ in both:
-                if part.steps:
-                    needs_steps(part.name, name, model.spec)
-            measured, _ = _measure(config, model, both, _scores(model, both, Counter(), None))
+            missed: Counter[str] = Counter()
+            with opened(load_baseline(name, spec, **_options(config))) as model:
+                own = _check(name, model, [part for part, _ in both])
+                found_scores = _scores(model, both, missed, None)
+            measured, _ = _measure(config, own, both, found_scores)
+            left_out.update({f"by the baseline {name} alone: {reason}": count for reason, count in missed.items()})
         found[name] = tuple(figure for part in measured for figure in part.figures)
     return found
 
 
 def _report(
     config: SuiteConfig,
-    model: RewardModel,
+    spec: RewardModelSpec,
     measured: Sequence[Measured],
     baselines: dict[str, tuple[Figure, ...]],
     left_out: dict[str, int],
 ) -> EvalReport:
     plots = {key: value for part in measured for key, value in part.plots.items()}
     thresholds = [part.threshold for part in measured if part.threshold is not None]
-    about = {"name": Path(config.model).name, **model.spec.model_dump(mode="json")}
+    about = {"name": Path(config.model).name, **spec.model_dump(mode="json")}
     if thresholds:
         about |= {"threshold": thresholds[-1].value, "threshold_chosen": thresholds[-1].chosen}
     return EvalReport.model_validate(
