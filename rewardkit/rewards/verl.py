@@ -1,7 +1,7 @@
 """verl 0.9: a score function for rewards of single samples, and a reward manager for rewards of groups.
 
-Single samples, ``reward.custom_reward_function.path=.../rewardkit/rewards/verl.py`` (``.name=compute_score``, and
-``.reward_kwargs.reward=outcome``). Groups:
+Single samples: ``reward.custom_reward_function.path=pkg://rewardkit.rewards.verl``, ``.name=compute_score`` and
+``.reward_kwargs.reward=outcome``. Groups:
 
     reward.reward_manager.source=importlib
     reward.reward_manager.module.path=pkg://rewardkit.rewards.verl
