@@ -37,7 +37,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "template": "{problem}",
     },
 }
-"""Layouts of public models: their label tokens and step tags. Keys that the recipe names itself win."""
+"""Label tokens and step tags of public models (white space around the tags is ours). Keys of the recipe itself win."""
 
 _QUESTION = "Problem:\n{problem}\n\n"
 _TASK = "Judge every step of a solution. After a step, answer '{right}' if it is right and '{wrong}' if it is not."

@@ -144,6 +144,46 @@ def test_math_shepherds_layout_is_a_preset() -> None:
     assert made.labels == ("a", "b")
 
 
+@pytest.fixture(scope="module")
+def shepherd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model of Math-Shepherd's architecture: Mistral, no chat template, its labels and step tag."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("base") / "shepherd"
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    raw.train_from_iterator(["Question 0123456789 ? + - = \u043a\u0438", "+ - \u043a\u0438 "] * 20, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = MistralForCausalLM(
+        MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=1, initializer_range=0.2, **sizes)
+    )
+    model.float().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_public_model_of_math_shepherds_kind_is_continued(shepherd: Path, data: Path, tmp_path: Path) -> None:
+    """Read at its step tag, +/- as labels; at a learning rate of almost zero it scores as it did."""
+    from transformers import AutoModelForCausalLM
+
+    values = {"data": [str(data)], "output": str(tmp_path / "judge"), "model": str(shepherd), "device": "cpu"}
+    made = GenerativeConfig.model_validate({**values, "preset": "math-shepherd", "learning_rate": 1e-12})
+    result = train(made)
+    model, tokenizer = load_reward_model(str(result.output)), load_tokenizer(str(shepherd))
+    right, wrong, tag = tokenizer.convert_tokens_to_ids(["\u2581+", "\u2581-", "\u2581\u043a\u0438"])
+    assert (model.spec.label_token_ids, model.spec.separator_id) == ((right, wrong), tag)
+    trace = sums(5)[3].trace
+    ids = torch.tensor([model.encode(trace).input_ids])
+    with torch.inference_mode():
+        logits = AutoModelForCausalLM.from_pretrained(shepherd)(ids).logits[:, :, [right, wrong]].softmax(dim=-1)
+    assert model.score([trace])[0].scores == pytest.approx(logits[ids == tag][:, 0].tolist(), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
