@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
+import subprocess
+import sys
+import threading
 
 import pytest
 from endpoint_stand_in import StandIn, completion, failure
@@ -251,10 +254,13 @@ def test_a_damaged_cache_is_one_clear_line(endpoint, make, tmp_path):
         make()
 
 
-def synth(endpoint, output, *values):
+def overrides(endpoint, output):
     given = [f"generator.endpoint.url={endpoint.url}", "generator.kind=openai", "generator.model=m", f"output={output}"]
-    given += ["problems.limit=6", "generator.samples=2", "generator.batch_size=4", "labelers=[arithmetic]"]
-    return run_synth(load_config(SynthConfig, "synth", "gsm8k-smollm2", [*given, *values]))
+    return [*given, "problems.limit=6", "generator.samples=2", "generator.batch_size=4", "labelers=[arithmetic]"]
+
+
+def synth(endpoint, output, *values):
+    return run_synth(load_config(SynthConfig, "synth", "gsm8k-smollm2", [*overrides(endpoint, output), *values]))
 
 
 def test_a_run_stops_at_its_budget_and_goes_on_with_more(endpoint, tmp_path):
@@ -271,6 +277,28 @@ def test_a_run_stops_at_its_budget_and_goes_on_with_more(endpoint, tmp_path):
     assert (used["requests"], used["failed"]) == (12, 0)
     assert (used["prompt_tokens"], used["completion_tokens"]) == (10 * asked_now, 5 * asked_now)
     assert used["cost"] == pytest.approx(asked_now * (10 * 100 + 5 * 1000) / 1e6)
+
+
+def test_kill_9_loses_nothing_that_was_answered(endpoint, tmp_path):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def reply(body):
+        if len(endpoint.asked) == 6:
+            reached.set()
+            go_on.wait(60)
+        return completion("1 + 1 = 2")
+
+    endpoint.reply = reply
+    values = [*overrides(endpoint, tmp_path / "run"), "generator.endpoint.concurrency=1"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "rewardkit", "synth", "gsm8k-smollm2", *values], stderr=subprocess.DEVNULL
+    )
+    assert reached.wait(60)
+    child.kill()
+    child.wait()
+    go_on.set()
+    assert synth(endpoint, tmp_path / "run").counts["traces"] == 12
+    assert len(endpoint.asked) == 6 + 12 - 5, "five had been answered; the sixth was under way"
 
 
 def test_failures_are_counted_among_the_bad_rows(endpoint, tmp_path):
