@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.generative import judged_encoder, only_labels
@@ -71,17 +71,25 @@ class GenerativeConfig(StepConfig):
     def _fill_preset(cls, values: Any) -> Any:
         return {**PRESETS.get(str(values.get("preset")), {}), **values} if isinstance(values, dict) else values
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _no_bools(cls, labels: Any) -> Any:
+        if isinstance(labels, list | tuple) and any(isinstance(label, bool) for label in labels):
+            raise ValueError("YAML reads yes, no, on, off, true and false as bools: write such words in quotes")
+        return labels
+
     @model_validator(mode="after")
     def _fits(self) -> GenerativeConfig:
         if self.objective == "next_token" and self.loss != LossOptions():
-            raise ValueError("objective next_token has its own loss; leave out loss, or take two_way")
+            raise ConfigError("objective next_token has its own loss; leave out loss, or take two_way")
         if self.lora and "lm_head" in self.lora.target_modules:
-            raise ValueError("lora.target_modules must leave out lm_head: two of its rows are read, as they are")
+            raise ConfigError("lora.target_modules must leave out lm_head: two of its rows are read, as they are")
+        if self.preset and self.layout != PRESETS[self.preset]["layout"]:
+            raise ConfigError(
+                f"preset {self.preset} has the layout {PRESETS[self.preset]['layout']}; give it as layout"
+            )
         if self.template is not None:
-            try:
-                split_template(self.template, self.layout)
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
+            split_template(self.template, self.layout)
         return self
 
 

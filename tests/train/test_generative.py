@@ -188,6 +188,8 @@ def test_a_public_model_of_math_shepherds_kind_is_continued(shepherd: Path, data
     ("change", "reason"),
     [
         ({"template": "no mark"}, "template"),
+        ({"labels": [True, False]}, "in quotes"),
+        ({"preset": "math-shepherd", "layout": "turns"}, "has the layout sequence"),
         ({"objective": "next_token", "loss": {"name": "gce"}}, "own loss"),
         ({"lora": {"target_modules": ["lm_head"]}}, "lm_head"),
     ],

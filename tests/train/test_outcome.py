@@ -108,6 +108,27 @@ def test_a_trained_folder_gives_one_score_a_response(trained) -> None:
     assert len({s.scores for s in found}) > 3
 
 
+def test_rows_of_a_file_get_one_score_and_no_step_scores(trained) -> None:
+    from rewardkit.models.rows import score_rows
+
+    model = load_reward_model(str(trained.output))
+    trace = answers(1)[0].trace
+    row = {"prompt": trace.problem.prompt, "response": trace.response}
+    scored = next(score_rows(model, [json.dumps(row)], aggregate="min"))
+    assert scored["score"] == pytest.approx(model.score([trace])[0].scores[0], abs=1e-6)
+    assert "step_scores" not in scored
+
+
+def test_suites_over_steps_refuse_it_with_one_line(trained, tmp_path: Path) -> None:
+    from rewardkit.evaluate.run import run_eval
+    from rewardkit.evaluate.suites import suite_config
+
+    values = {"model": str(trained.output), "output": str(tmp_path / "eval"), "data": "sample:processbench-gsm8k"}
+    with pytest.raises(ConfigError, match="step") as caught:
+        run_eval(suite_config("processbench", values))
+    assert "\n" not in str(caught.value)
+
+
 def test_held_out_pairs_are_ranked_as_the_evaluation_said(trained) -> None:
     """So padding, the head, merging and the order of pairs in a batch are all as they were in training."""
     model = load_reward_model(str(trained.output))
