@@ -13,7 +13,7 @@ def robustness(arguments: Sequence[str], json: bool) -> None:
 
     recipe, overrides = split_arguments(arguments)
     config = load_config(RobustnessConfig, "eval", recipe, overrides)
-    result = run_robustness(config, ProgressLine("traces read and heads trained"))
+    result = run_robustness(config, ProgressLine("traces read, then heads trained"))
     if json:
         print_json({"output": str(result.output), "report": result.report.model_dump(mode="json")})
         return

@@ -68,6 +68,7 @@ def test_steps_without_a_label_are_the_unlabelled_ones(base: Path, data: Path, t
     _, splits = kind.prepare(sums(30), AutoTokenizer.from_pretrained(base))
     assert {e.targets[2] for e in splits["train"].examples} == {0.0}
     assert {e.targets[2] for e in splits["eval"].examples} == {None}
+    assert np.isfinite(train_prm(kind.config).metrics["train_loss"])
 
 
 @pytest.mark.parametrize("options", [{"decay": 0.5}, {"teacher": 0.9}])

@@ -41,27 +41,24 @@ def read_steps(
     rows: Sequence[LabelledTrace],
     sources: Sequence[str],
     reader: FeatureReader,
-    trigger: str,
+    trigger: str | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Steps:
-    """Read the features of every labelled step, without and with the trigger.
+    """Read the features of every labelled step, without the trigger and with it.
 
     Args:
         rows: traces that the reader can read.
         sources: label sources that count as the truth; of several on one step the first with an opinion.
         reader: of the features.
-        trigger: appended to every step for `Steps.marked`.
-        progress: called with (traces read, traces to read).
+        trigger: appended to every step for `Steps.marked`; None: nobody asks for those, and they are the plain ones.
+        progress: called with (traces read, traces to read), in each reading.
 
     Raises:
         DataError: a label is soft, or there is none.
     """
     traces = [row.trace for row in rows]
-    total = 2 * len(traces)
-    plain = reader.read(traces, progress=lambda done, _: progress(done, total) if progress else None)
-    marked = reader.read(
-        traces, suffix=trigger, progress=lambda done, _: progress(len(traces) + done, total) if progress else None
-    )
+    plain = reader.read(traces, progress=progress)
+    marked = plain if trigger is None else reader.read(traces, suffix=trigger, progress=progress)
     where = [(i, step, value) for i, row in enumerate(rows) for step, value in sorted(truths(row, sources).items())]
     if not where:
         raise DataError(f"no step has a label of {', '.join(sources)}")

@@ -29,10 +29,10 @@ class HeadOptions(Config):
         epochs, batch_size, learning_rate, weight_decay: of AdamW; a batch is so many traces.
     """
 
-    hidden: int = Field(64, ge=0)
-    epochs: int = Field(30, ge=1)
+    hidden: int = Field(32, ge=0)
+    epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
 
 

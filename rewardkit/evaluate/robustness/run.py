@@ -77,7 +77,7 @@ class RobustnessConfig(Config):
     sources: tuple[str, ...] = ("arithmetic",)
     model: str = "smollm2-135m-instruct"
     layer: int | None = Field(6, ge=1)
-    components: int | None = Field(128, ge=1)
+    components: int | None = Field(64, ge=1)
     head: HeadOptions = HeadOptions()
     ways: tuple[Way, ...] = Field(WAYS, min_length=1)
     rates: tuple[float, ...] = Field((0.0, 0.1, 0.2, 0.3, 0.4), min_length=1)
@@ -127,7 +127,7 @@ def run_robustness(config: RobustnessConfig, progress: Progress | None = None) -
 
     Args:
         config: what to run.
-        progress: called with (traces read and heads trained, those to do).
+        progress: called with (traces read, all), then with (heads trained, all).
 
     Raises:
         ConfigError: the model or the data is missing.
@@ -144,16 +144,9 @@ def run_robustness(config: RobustnessConfig, progress: Progress | None = None) -
     )
     rows = _rows(config, reader, left_out)
     attacks = _attacks(config)
-    heads = len(attacks) * config.seeds * len(config.methods)
-    todo = 2 * len(rows) + heads
-    steps = read_steps(
-        rows, config.sources, reader, config.trigger, lambda done, _: progress(done, todo) if progress else None
-    )
-    train, test = _split(config, steps)
-    if progress:
-        cells = _cells(config, attacks, train, test, lambda done: progress(2 * len(rows) + done, todo))
-    else:
-        cells = _cells(config, attacks, train, test, lambda done: None)
+    trigger = config.trigger if "trigger" in config.ways else None
+    train, test = _split(config, read_steps(rows, config.sources, reader, trigger, progress))
+    cells = _cells(config, attacks, train, test, progress or (lambda done, total: None))
     report = RobustnessReport(
         cells=tuple(cells),
         traces=len(rows),
@@ -198,12 +191,12 @@ def _attacks(config: RobustnessConfig) -> list[_Attack]:
 
 
 def _cells(
-    config: RobustnessConfig, attacks: Sequence[_Attack], train: Steps, test: Steps, done: Callable[[int], None]
+    config: RobustnessConfig, attacks: Sequence[_Attack], train: Steps, test: Steps, progress: Progress
 ) -> Iterator[Cell]:
     """Every cell of the tables: an attack and a method, over all seeds."""
     weights = problem_weights(test.problems, config.resamples, config.seed)
     chances, clusters = clean_chances(train), step_clusters(train)
-    trained = 0
+    trained, heads = 0, len(attacks) * len(config.methods) * config.seeds
     for attack in attacks:
         flips = [
             poisoned(attack.way, train.truth, attack.rate, seed=seed, chances=chances, clusters=clusters)
@@ -215,9 +208,10 @@ def _cells(
         for name in config.methods:
             found[name] = [_learn(config, train, attack, flips[seed], name, seed) for seed in range(config.seeds)]
             trained += config.seeds
-            done(trained)
+            progress(trained, heads)
         share = float(np.mean([mask.mean() for mask in flips]))
-        yield from _measured(attack, share, found, test, weights)
+        marks = "trigger" in config.ways and attack.way in ("trigger", "none")
+        yield from _measured(attack, share, found, test, weights, marks)
 
 
 def _learn(
@@ -230,7 +224,7 @@ def _learn(
 
 
 def _measured(
-    attack: _Attack, share: float, found: dict[str, list[Learner]], test: Steps, weights: Floats
+    attack: _Attack, share: float, found: dict[str, list[Learner]], test: Steps, weights: Floats, marks: bool
 ) -> Iterator[Cell]:
     scores = {name: [learner.score(test.plain) for learner in learners] for name, learners in found.items()}
     aurocs = {name: [weighted_auroc(s, test.truth, weights) for s in values] for name, values in scores.items()}
@@ -240,7 +234,7 @@ def _measured(
         auroc = np.mean(aurocs[name], axis=0)
         accuracy = np.mean([weighted_accuracy(s, test.truth, weights) for s in scores[name]], axis=0)
         fooled = None
-        if attack.way in ("trigger", "none"):
+        if marks:
             called_right = np.mean([learner.score(test.marked) >= 0.5 for learner in learners], axis=0)
             fooled = summary((wrong @ called_right) / wrong.sum(axis=1))
         yield Cell(
