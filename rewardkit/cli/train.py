@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,8 +65,17 @@ def train(
     panel(
         "reward model trained",
         [("run", how), *shown, ("model", str(result.output)), *([("pushed", pushed)] if pushed else [])],
-        [
-            ("evaluate it", f"rewardkit eval model={result.output} data={config.data[0]}"),
-            ("serve it", f"rewardkit serve {result.output}"),
-        ],
+        _next(result.output, config.data[0]),
     )
+
+
+def _next(output: Path, data: str) -> list[tuple[str, str]]:
+    """What one does with the model: an outcome model has no step scores to evaluate or to serve."""
+    from rewardkit.models.spec import RewardModelSpec
+
+    if not RewardModelSpec.load(output).scores_steps:
+        return [("score whole responses", f"rewardkit score {output} responses.jsonl")]
+    return [
+        ("evaluate it", f"rewardkit eval model={output} data={data}"),
+        ("serve it", f"rewardkit serve {output}"),
+    ]

@@ -31,6 +31,7 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
         DataError: nothing in the data can train this kind.
     """
     from rewardkit.models.embedded import resolve_model
+
     config: TrainConfig = kind.config
     started = time.monotonic()
     arguments = training_arguments(config)
