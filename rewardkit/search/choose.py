@@ -105,9 +105,23 @@ def make_candidates(
     rows = step_scores if step_scores is not None else [()] * len(texts)
     made = []
     for i, (text, scores) in enumerate(zip(texts, rows, strict=True)):
-        score = reduce_scores(list(scores), reducer) if len(scores) else None
+        score = response_score(scores, reducer)
         made.append(Candidate(text, extract_answer(text), score, tuple(scores), tokens[i] if tokens else 0))
     return made
+
+
+def response_score(scores: Sequence[float], reducer: str) -> float | None:
+    """The reduced score of a response; None without steps, NaN where a step's is not finite (`min` would hide it).
+
+    Raises:
+        ConfigError: there is no such reducer.
+
+    >>> response_score([0.5, float("nan")], "min"), response_score([], "min"), response_score([0.5, 0.9], "min")
+    (nan, None, 0.5)
+    """
+    if not len(scores):
+        return None
+    return reduce_scores(list(scores), reducer) if all(map(math.isfinite, scores)) else math.nan
 
 
 def best_of_n(candidates: Sequence[Candidate], *, checker: AnswerChecker | None = None) -> Choice:
