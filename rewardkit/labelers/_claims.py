@@ -196,7 +196,7 @@ def settle(tokens: list[Token]) -> list[Token]:
                 out.append(token)
         elif kind == REL:
             _settle_relation(token, out)
-        elif kind == OP and text in "*-" and (not out or out[-1].text == "\n"):
+        elif kind == OP and text in "*-" and token.end == token.start + 1 and (not out or out[-1].text == "\n"):
             if i + 1 < len(tokens) and tokens[i + 1].start > token.end:
                 out.append(token._replace(kind=BREAK, text="bullet" if text == "-" else "\n"))
             elif text == "-":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewardkit.labelers._tokens import CLOSE, CURRENCY, FUNC, NUM, OP, OPEN, POSTFIX, WORD, Token
+from rewardkit.labelers._tokens import BREAK, CLOSE, CURRENCY, FUNC, NUM, OP, OPEN, POSTFIX, WORD, Token
 from rewardkit.labelers._values import Unreadable, Value, bounded, divided, factorial, literal, raised, root
 from rewardkit.labelers._words import PROSE
 
@@ -216,6 +216,8 @@ class _Parser:
         signs = 0
         minus = False
         while signs < 2 and self._kind() == OP and self.tokens[self.at].text in "+-":
+            if self.tokens[self.at].text == "+" and self.at and self.tokens[self.at - 1].kind in (OP, BREAK):
+                raise Unreadable("a plus without a number before it")
             minus ^= self.tokens[self.at].text == "-"
             signs += 1
             self.at += 1

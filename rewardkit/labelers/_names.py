@@ -48,8 +48,13 @@ class Names:
             at = text.find("=", at + 1)
         return False
 
-    def replace(self, tokens: list[Token]) -> list[Token]:
-        """The tokens of the next text, known names replaced by their values in brackets; learns from it on the way."""
+    def replace(self, tokens: list[Token], *, given: bool = False) -> list[Token]:
+        """The tokens of the next text, known names replaced by their values in brackets; learns from it on the way.
+
+        Args:
+            tokens: of the text.
+            given: it is the problem, whose "if A = 5" holds from then on.
+        """
         self.used = {}
         if not self.known and not any(t.kind == REL and i and _is_defined(tokens, i - 1) for i, t in enumerate(tokens)):
             return tokens
@@ -59,10 +64,11 @@ class Names:
             if token.kind == BREAK:
                 supposed = supposed and token.text not in (".", "\n")
             elif token.kind == WORD and token.text in HYPOTHESES:
-                supposed = True
+                supposed = not given
             if token.kind in (BAD, WORD) and _is_name(tokens, i):
                 if _is_defined(tokens, i):
-                    self._learn(token.text, None if supposed or not _defines(tokens, i) else _value(tokens, i + 2))
+                    sure = not supposed and _defines(tokens, i, given)
+                    self._learn(token.text, _value(tokens, i + 2) if sure else None)
                 elif token.text in self.known and _stands_free(tokens, i):
                     self.used[token.start] = token.text
                     out += _group(self.known[token.text], token)
@@ -100,8 +106,9 @@ def _is_defined(tokens: Sequence[Token], i: int) -> bool:
     return defined and before in (BREAK, WORD) and tokens[i].kind in (BAD, WORD) and _is_name(tokens, i)
 
 
-def _defines(tokens: Sequence[Token], i: int) -> bool:
-    return i == 0 or tokens[i - 1].kind == BREAK or tokens[i - 1].text in _DEFINES
+def _defines(tokens: Sequence[Token], i: int, given: bool) -> bool:
+    before = tokens[i - 1].text
+    return i == 0 or tokens[i - 1].kind == BREAK or before in _DEFINES or (given and before in HYPOTHESES)
 
 
 def _stands_free(tokens: Sequence[Token], i: int) -> bool:

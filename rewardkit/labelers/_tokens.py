@@ -35,7 +35,7 @@ _PATTERNS = {
                   (?:[A-Za-z0-9 '’$]++|[.,](?=[0-9])|(?<=[A-Za-z])-(?=[A-Za-z])|(?<=[ ])\([A-Za-z0-9 .,$]++\))*+
                   (?:[.,;:?](?=\s|\Z)|(?=\n\s{0,9}[A-Za-z0-9]|\Z))""",
     "run": r"[A-Za-z](?<=[ ].)[A-Za-z]++[ ](?:[A-Za-z]{2,}+[ ]|a[ ](?=[A-Za-z0-9]))*+(?:[A-Za-z]{2,}+(?=[.,]))?+",
-    "plain": r"[A-Za-z](?<![\w'’].)[A-Za-z]++(?![\w'’-])",
+    "plain": r"[A-Za-z](?<![\w'’)\]].)[A-Za-z]++(?![\w'’-])",
     "figure": r"(?:[1-9][0-9]*+|0)(?:\.[0-9]++)?+(?![0-9]|[,:]\S|\\[,!]|\{,)",
     "sign": r"[-+/()%,=](?![-=>/])",
     "number": r"(?:[0-9]{1,3}(?:(?:,\\!|,|\{,\}|\\,|\\!)[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?",
@@ -208,12 +208,12 @@ class _Lexer:
 
     def _word(self, word: str, start: int, end: int) -> None:
         before = self.tokens[-1] if self.tokens else None
-        glued = before is not None and before.end == start and before.kind == NUM
+        glued = before is not None and before.end == start and before.kind in (NUM, CLOSE) and before.text != "{"
         plain = word.rstrip("²³").replace("-", "").replace("'", "").replace("’", "").isalpha()
         if not plain or (len(word) == 1 and not self._is_lone_word(word, end)):
             # "3x4" and "3 x 4" are settled later, when the neighbours are known.
             self._add(BAD, word, start, end)
-        elif glued and word.isascii() and word not in GLUED_UNITS:
+        elif glued and word[0] < "\u3040" and word.rstrip("²³") not in GLUED_UNITS:  # Chinese needs no blank
             self._add(BAD, word, start, end)
         else:
             self._add(WORD, word.lower(), start, end)

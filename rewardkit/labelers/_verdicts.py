@@ -8,13 +8,27 @@ from itertools import islice, product
 from typing import NamedTuple
 
 from rewardkit.labelers._claims import MAX_SIDE, Claim, Side
+from rewardkit.labelers._doubts import (
+    counts_unlike_things,
+    cut_number,
+    depends_on_prose,
+    ends_chain,
+    goes_on,
+    holds_with_minus,
+    is_definition,
+    is_shifted,
+    mixes_units,
+    needs_no_rounding,
+    shows_signs,
+    size_of,
+)
 from rewardkit.labelers._expressions import (
     HAS_PERCENT,
     HAS_SUM,
     Operand,
     read_operand,
 )
-from rewardkit.labelers._tokens import OP, OPEN, REL, WORD, Token
+from rewardkit.labelers._tokens import WORD, Token
 from rewardkit.labelers._units import check_units, has_units
 from rewardkit.labelers._values import Unreadable, Value
 from rewardkit.labelers._words import (
@@ -22,14 +36,10 @@ from rewardkit.labelers._words import (
     DOUBTS,
     HYPOTHESES,
     INTRODUCTIONS,
-    LABELS,
     LARGE_UNITS,
-    MODIFIERS,
-    MULTIPLES,
+    NEEDS,
     PROSE,
     ROUNDING,
-    SAME_UNITS,
-    UNIT_KINDS,
 )
 
 MAX_EVIDENCE = 200  # characters
@@ -54,8 +64,9 @@ class Checker:
     Check(holds=True, evidence='10 / 3 = 3.33')
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, strict: bool = False) -> None:
         self.text = text
+        self.strict = strict
         self._known: dict[str, bool] = {}
 
     @property
@@ -88,7 +99,7 @@ class Checker:
         holds = _compare(claim.relation, left, right)
         if not holds and _another_reading_holds(claim, left, right):
             holds = True
-        if holds and has_units(claim) and _mixes_units(claim.tokens[claim.left.start : claim.right.end]):
+        if holds and has_units(claim) and mixes_units(claim.tokens[claim.left.start : claim.right.end]):
             return self._with_units(claim, UNITS_DIFFER, Check(True, _evidence(claim, left, right, self.text, True)))
         if holds and not show:
             return Check(True, "")
@@ -111,19 +122,25 @@ class Checker:
     def _doubt(self, claim: Claim, left: Operand, right: Operand) -> str:
         """Why a claim that does not hold is not called false; "" where there is no doubt."""
         tokens = claim.tokens
-        if _is_definition(claim, left, right):
+        if is_definition(claim, left, right):
             return DEFINITION
-        if _mixes_units([*tokens[claim.left.start : claim.left.end], *tokens[claim.right.start : right.last + 3]]):
+        if mixes_units([*tokens[claim.left.start : claim.left.end], *tokens[claim.right.start : right.last + 3]]):
             return UNITS_DIFFER
+        if left.parts == HAS_SUM and counts_unlike_things(claim, right):
+            return "the words may stand for prices"
         words = {t.text for t in tokens[max(0, claim.left.start - MAX_SIDE) : claim.right.end] if t.kind == WORD}
         if words & HYPOTHESES or self.doubted or self._is_question(tokens[-1].end):
             return "it may not be asserted as true"
-        if claim.left.prose and _depends_on_prose(claim, left, right):
+        if claim.left.prose and depends_on_prose(claim, left, right):
             return "the words before it may belong to it"
-        if _cut_number(self.text, tokens[claim.left.start].start):
+        if cut_number(self.text, tokens[claim.left.start].start):
             return "its first number may go on before it"
-        if claim.left.bullet and _holds_with_minus(left, right):
+        if claim.left.bullet and holds_with_minus(left, right):
             return "the dash before it may be a minus"
+        if claim.relation not in ("=", "~", "is") and NEEDS.found(self.text):
+            return "it may be what is needed or tried"
+        if goes_on(claim, left, right):
+            return "it may be worked out piece by piece"
         return self._doubt_of_size(claim, left, right)
 
     def _is_question(self, end: int) -> bool:
@@ -132,30 +149,23 @@ class Checker:
     def _doubt_of_size(self, claim: Claim, left: Operand, right: Operand) -> str:
         """Doubts that come from how far the two values lie apart."""
         a, b = left.value, right.value
-        if -1 < a - b < 1:
+        if -1 < a - b < 1 and not needs_no_rounding(left, right):
             behind = claim.tokens[right.stop : right.stop + 1]
             if self.rounded or (behind and behind[0].text == "and"):
                 return "it may be rounded, or go on"
-        if a == -b and not _shows_signs(claim):
+        if a == -b and not self.strict and not shows_signs(claim):
             return "the sign may stand in words"
-        if _is_shifted(a, b) and self.large_units:
+        if is_shifted(a, b) and self.large_units:
             return "the units may differ"
         return ""
-
-
-def _size(value: Value) -> Value:
-    return -value if value < 0 else value
-
-
-def _is_shifted(a: Value, b: Value) -> bool:
-    """Whether two values differ by a power of ten, as sums in two units do."""
-    return a != 0 and any(a == b * power or b == a * power for power in (10**2, 10**3, 10**6, 10**9))
 
 
 def _asserts(claim: Claim, left: Operand, right: Operand) -> bool:
     """Whether there is something to calculate, and the sentence cannot be about something else."""
     if claim.left.carried:
         return left.calculation and not right.calculation
+    if ends_chain(claim, left, right):
+        return True
     if claim.relation == "is":
         return _is_plain(claim, left, right)
     return left.calculation or right.calculation or bool(left.parts | right.parts)
@@ -189,12 +199,13 @@ def _is_plain(claim: Claim, left: Operand, right: Operand) -> bool:
 def _compare(relation: str, left: Operand, right: Operand) -> bool | None:
     """True, False, or None where the values differ by what rounding may explain."""
     if relation in ("=", "is", "~"):
-        return _equal(left, right, relation == "~")
+        return equal(left, right, relation == "~")
     a, b = left.value, right.value
     return {"<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b, "!=": a != b}[relation]
 
 
-def _equal(left: Operand, right: Operand, about: bool) -> bool | None:
+def equal(left: Operand, right: Operand, about: bool) -> bool | None:
+    """True, False, or None where the values differ by what rounding may explain; `about` is for "≈"."""
     a, b = left.value, right.value
     if a == b:
         return True
@@ -212,17 +223,17 @@ def _is_rounded(exact: Value, shown: Value, operand: Operand) -> bool:
     decimals = operand.decimals + (2 if operand.parts & HAS_PERCENT else 0)
     if not operand.decimals and not operand.inexact and not (operand.parts & HAS_PERCENT):
         return False
-    off = _size(exact - shown)
-    if operand.decimals >= 8 and off * 10**8 <= _size(exact):
+    off = size_of(exact - shown)
+    if operand.decimals >= 8 and off * 10**8 <= size_of(exact):
         return True  # a floating-point number was copied
     off *= 10**decimals  # in units of the last digit
-    return off * 2 <= 1 or (off < 1 and _size(shown) < _size(exact)) or (operand.inexact and off < 2)
+    return off * 2 <= 1 or (off < 1 and size_of(shown) < size_of(exact)) or (operand.inexact and off < 2)
 
 
 def _may_be_rounding(left: Operand, right: Operand, about: bool) -> bool:
     """Whether two different values may differ by rounding alone, here or in the numbers that went in."""
-    off = _size(left.value - right.value)
-    size = max(_size(left.value), _size(right.value))
+    off = size_of(left.value - right.value)
+    size = max(size_of(left.value), size_of(right.value))
     if about:
         return off * 20 <= size or off < 1
     if left.inexact or right.inexact:
@@ -260,77 +271,16 @@ def _readings(bits: int) -> Iterator[int]:
         subset = (subset - bits) & bits
 
 
-def _depends_on_prose(claim: Claim, left: Operand, right: Operand) -> bool:
-    """Whether words before the left side change it: "half of 5 + 3", "day 1 * 2", "weeks 3-4"."""
-    tokens = claim.tokens
-    start = claim.left.start
-    if tokens[start - 1].text.rstrip("s") in LABELS or any(
-        t.text in MODIFIERS for t in tokens[max(0, start - 4) : start]
-    ):
-        return True
-    for i in range(start - 1, max(-1, start - MAX_SIDE), -1):
-        if tokens[i].kind == REL:
-            break
-        if tokens[i].kind == OP:
-            return True
-    return right.calculation and left.last == start + 2 and left.parts == HAS_SUM
-
-
-def _cut_number(text: str, start: int) -> bool:
-    """Whether what stands before `start` looks like the head of the same number, "14, 400"."""
-    head = text[max(0, start - 3) : start].rstrip()
-    return head[-1:] == "," and head[-2:-1].isdigit() and text[start : start + 3].isdigit()
-
-
-def _is_definition(claim: Claim, left: Operand, right: Operand) -> bool:
-    """Whether the left side merely names what the right side counts: "1/4 = 20 students", "2 weeks = 14 days"."""
-    if left.calculation:
-        return False
-    if claim.left.prose or left.last + 1 < claim.left.end:
-        return True
-    if right.calculation:
-        return bool(left.parts or right.parts & HAS_PERCENT)
-    return right.last + 1 < claim.right.end or not -1 < right.value < 1
-
-
-def _shows_signs(claim: Claim) -> bool:
-    """Whether a number of the claim is written with a minus of its own, "-41 * -3", so that signs are minded."""
-    for side in (claim.left, claim.right):
-        for i in range(side.start, side.end - 1):
-            before = claim.tokens[i - 1].kind if i > side.start else OP
-            if claim.tokens[i].kind == OP and claim.tokens[i].text == "-" and before in (OP, OPEN):
-                return True
-    return False
-
-
-def _mixes_units(tokens: Sequence[Token]) -> bool:
-    """Whether two units of one kind, or a word such as "dozen", stand in a claim: then its numbers need not add up."""
-    seen: dict[str, set[str]] = {}
-    for token in tokens:
-        if token.text in MULTIPLES:
-            return True
-        kind = UNIT_KINDS.get(token.text)
-        if kind is not None:
-            seen.setdefault(kind, set()).add(SAME_UNITS.get(token.text, token.text.rstrip("s")))
-    return any(len(units) > 1 for units in seen.values())
-
-
-def _holds_with_minus(left: Operand, right: Operand) -> bool:
-    """Whether the claim holds where the list mark before it is taken for a minus."""
-    first = left.first
-    return left.value - 2 * first == right.value or -left.value == right.value
-
-
 def _evidence(claim: Claim, left: Operand, right: Operand, text: str, holds: bool) -> str:
     a = _shown(claim.tokens, claim.left.start, left.last, text)
     b = _shown(claim.tokens, claim.right.start, right.last, text)
     relation = {"~": "≈", "is": "="}.get(claim.relation, claim.relation)
-    if holds or relation not in ("=", "≈"):
+    if holds or relation not in ("=", "≈") or not left.parts | right.parts:
         line = f"{a} {relation} {b}" + ("" if holds else " is false")
     elif not left.calculation and right.calculation:
-        line = f"{b} is {_number(right.value)}, not {a}"
+        line = f"{b} is {written(right.value)}, not {a}"
     else:
-        line = f"{a} is {_number(left.value)}, not {b}"
+        line = f"{a} is {written(left.value)}, not {b}"
     return " ".join(line.split())[:MAX_EVIDENCE]
 
 
@@ -349,7 +299,7 @@ def _shown(tokens: Sequence[Token], start: int, last: int, text: str) -> str:
     return "".join(parts)
 
 
-def _number(value: Value) -> str:
+def written(value: Value) -> str:
     """A value for a person: whole, as a short decimal, or as a fraction."""
     exact = Fraction(value)
     if exact.denominator == 1 or abs(exact) >= 10**12:

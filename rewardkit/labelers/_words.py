@@ -93,8 +93,21 @@ ROUNDING = Stems(
     r"\\approx|≈|\\[lr](?:floor|ceil)",
     ("≈",),
 )
+# An inequality that is false may be what is needed, or tried.
+NEEDS = Stems("need must require should satisf condition check whether violat try test possib valid triangle want")
 # With these, values that differ by a power of ten may be the same: $0.75 and 75 cents.
 LARGE_UNITS = Stems("hundred thousand million billion trillion cent$ cents$ pennies percent k$", "%|¢", ("%", "¢"))
+
+# --- in a problem that asks for the value of one expression
+
+ASKING = _words("what what's whats compute calculate evaluate solve simplify find determine state work how put")
+AROUND_ASKING = ASKING | _words(
+    """is the value of result answer to following expression arithmetic math problem question please can could you tell
+    me final give out equation multiplication division addition subtraction calculation exact this perform much does
+    your only as equals equal show showing step steps multi-step multistep
+    by problems q a think explain reasoning respond reply with just number and provide
+    after additional text without in"""
+)
 
 # --- units
 

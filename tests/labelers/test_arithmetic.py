@@ -94,6 +94,9 @@ FALSE = [
     ("Total = 30 * 10. Total = 400.", "30 * 10 is 300, not 400"),
     ("$4.20 + $9.45 + $1.35 = $14.99", "$4.20 + $9.45 + $1.35 is 15, not $14.99"),
     ("3 dogs + 4 cats = 8 animals", "3 dogs + 4 is 7, not 8"),
+    ("5 + 3 = 8 = 9", "8 = 9 is false"),
+    ("so 192 / 4 = 48.33 are left", "192 / 4 is 48, not 48.33"),  # 48 needs no rounding
+    ("A 24-hour shift costs $160 * 24 = $3600.", "$160 * 24 is 3840, not $3600"),
 ]
 
 UNCHECKED = [
@@ -141,6 +144,14 @@ UNCHECKED = [
     "3,5 + 2,5 = 7",
     "There are 29 + 24 trees next to the 5 + 3 flowers = 61 plants",
     "10 pages on day 1 * 2 = 20 pages",
+    "3 pencils + 1 eraser = 124 cents",  # the words stand for prices
+    "2 chairs + 1 desk = 90",
+    "ignoring the units: (4/3)πr³ = 4πr²",
+    "\\times 5! = 720",  # goes on from the step before
+    ".8 + . 84 + .82 = 2.46",
+    "For a triangle we need 2 + 1 > 3",
+    "$18 + $40 + $35 = $18 + $40",  # and goes on from there
+    "so 20/40 is equal to 3*+6 = 18",
 ]
 
 
