@@ -4,7 +4,7 @@
 
 Both sides are one `transformers.Trainer` with the same LoRA adapters, responses (SmolLM2's answers to GSM8K
 questions), number of steps, dtype and loss (CE), each in processes of its own, in turn. The plain side takes padded
-batches in random order and forms all logits twice a step: of the policy, and of the reference (adapters off). Ours looks
+batches in random order and forms all logits twice a step: of policy and of reference (adapters off). Ours looks
 the reference up, takes batches of like length, and forms logits of response tokens alone, in chunks. The first run of
 ours computes the reference once and keeps it, which is part of its time; the second finds it.
 Tokens are those that are not padding. Peak memory is the growth of the process's resident set during the training

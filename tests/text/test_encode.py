@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.text.encode import SEPARATORS, encode_steps, find_separator
+from rewardkit.text.encode import SEPARATORS, encode_response, encode_steps, find_separator
+from rewardkit.types import Problem, Trace
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<extra_0>"]
 CHATML = (
@@ -148,3 +149,73 @@ def test_a_tokenizer_without_a_spare_token_is_an_error():
     raw = Tokenizer(models.BPE(vocab={"a": 0}, merges=[]))
     with pytest.raises(ConfigError, match="separator=TOKEN"):
         find_separator(PreTrainedTokenizerFast(tokenizer_object=raw))
+
+
+def build_joining_tokenizer():
+    """Line breaks join the token before them, as in Llama 3 and Qwen: "." and "\\n" are one token where they meet."""
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    newline = "\u010a"  # how a byte-level vocabulary spells a line break
+    merges = [(".", newline), (f".{newline}", newline)]
+    vocabulary |= {"".join(pair): len(vocabulary) + i for i, pair in enumerate(merges)}
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    raw.decoder = decoders.ByteLevel()
+    raw.add_special_tokens(SPECIAL)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>")
+
+
+def build_splitting_tokenizer():
+    """Line breaks belong to what follows, as in GPT-2 and SmolLM2: two are one token alone, and two before a word."""
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    raw = Tokenizer(models.BPE(vocab={**vocabulary, "\u010a\u010a": len(vocabulary)}, merges=[("\u010a", "\u010a")]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    raw.add_special_tokens(SPECIAL)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>")
+
+
+STEPS = ["First. ", "Then x.\n\n", "So y.\n", "Done."]
+
+
+@pytest.mark.parametrize("build", [build_joining_tokenizer, build_splitting_tokenizer])
+def test_a_response_has_the_ids_of_its_whole_text(build):
+    tokenizer = build()
+    encoded = encode_response(tokenizer, "2+2?", STEPS)
+    assert list(encoded.input_ids[encoded.start :]) == tokenizer.encode("".join(STEPS), add_special_tokens=False)
+    assert tokenizer.decode(encoded.input_ids[encoded.start :]) == "".join(STEPS)
+
+
+@given(steps=st.lists(st.text(max_size=6), min_size=1, max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.parametrize("build", [build_joining_tokenizer, build_splitting_tokenizer])
+def test_a_shorter_response_is_the_beginning_of_a_longer_one(build, steps):
+    tokenizer = build()
+    if not steps[0].strip():
+        return
+    whole = encode_response(tokenizer, "2+2?", steps)
+    for count in range(1, len(steps)):
+        part = encode_response(tokenizer, "2+2?", steps[:count])
+        assert part.positions == whole.positions[:count]
+        assert part.input_ids == whole.input_ids[: whole.positions[count - 1] + 1]
+
+
+def test_steps_without_white_space_are_lines_as_in_the_trace(tokenizer):
+    encoded = encode_response(tokenizer, "2+2?", ["two", "", "four"])
+    response = Trace.create(Problem.create("2+2?"), ["two", "", "four"]).response
+    assert tokenizer.decode(encoded.input_ids[encoded.start :]) == response == "two\nfour"
+    first, second, third = (p + 1 - encoded.start for p in encoded.positions)
+    assert (first, second, third) == (3, 3, 8)
+
+
+def test_special_tokens_in_a_response_stay_text(tokenizer):
+    encoded = encode_response(tokenizer, "2+2?", [HOSTILE])
+    assert not {*encoded.input_ids[encoded.start :]} & {*special_ids}
+
+
+def test_a_response_without_text_or_too_long_is_refused(tokenizer):
+    with pytest.raises(DataError, match="at least one step"):
+        encode_response(tokenizer, "2+2?", [])
+    with pytest.raises(DataError, match="without text"):
+        encode_response(tokenizer, "2+2?", [" ", "\n"])
+    with pytest.raises(DataError, match="more than 20"):
+        encode_response(tokenizer, "2+2?", ["so long a step"], max_length=20)
