@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 from rewardkit.text.algebra import Statement
@@ -18,7 +19,7 @@ from rewardkit.verifiers.formula import (
     free_variables,
     walk,
 )
-from rewardkit.verifiers.polynomial import coefficients, difference
+from rewardkit.verifiers.polynomial import coefficients, difference, identical
 
 Role = Literal["asserted", "defined", "supposed"]
 
@@ -57,8 +58,11 @@ class Claim:
 
     @property
     def equation(self) -> Comparison | None:
-        """Its one equality; of ``x = 24/15 = 8/5`` the first."""
+        """Its one equality; of ``x = 24/15 = 8/5`` the first, of ``x = 24/15 = 9/5`` none, since no x is both."""
         statement = self.statements[0]
+        numbers = [term for term in statement.terms if is_constant(term)]
+        if any(identical(a, b) is False for a, b in pairwise(numbers)):
+            return None
         more = any(not is_constant(term) for term in statement.terms[2:])
         if len(self.statements) > 1 or set(statement.relations) != {"="} or more:
             return None

@@ -44,7 +44,9 @@ class Judge:
 
     def judge(self, claim: Claim, known: Sequence[Claim]) -> Verdict:
         """``known`` in the order of the text: problem, earlier steps, this step up to the claim."""
-        verdicts = [self._identity(link) for s in claim.statements for link in s.links]
+        # The numbers of a line without a variable are the `arithmetic` labeler's.
+        numbers = bool(claim.names) and is_exact(claim)
+        verdicts = [self._identity(link, numbers) for s in claim.statements for link in s.links]
         if len(claim.statements) == 1 and all(v.status == "proved" for v in verdicts):
             return Verdict("proved", IDENTITY, solver=PROVED_BY_CALCULATION)
         for verdict in verdicts:
@@ -59,11 +61,11 @@ class Judge:
         fresh = not any(k.names & claim.names for k in known if k.step < claim.step)
         return self._system(claim, known) or (Verdict("unknown", TAKEN) if fresh else verdict)
 
-    def _identity(self, link: Comparison) -> Verdict:
+    def _identity(self, link: Comparison, numbers: bool) -> Verdict:
         same = identical(link.left, link.right) if link.relation == "=" else None
         if same:
             return Verdict("proved", IDENTITY, solver=PROVED_BY_CALCULATION)
-        if same is False and is_constant(link.left) and is_constant(link.right) and has_root(link):
+        if same is False and is_constant(link.left) and is_constant(link.right) and (numbers or has_root(link)):
             a, b = decimal(link.left), decimal(link.right)
             return Verdict("refuted", NUMBERS_DIFFER, f"{a} is not {b}", PROVED_BY_CALCULATION)
         return Verdict("unknown", "no identity")

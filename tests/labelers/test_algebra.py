@@ -191,3 +191,19 @@ def test_no_mixture_of_signs_raises(pieces, gap):
 @pytest.mark.timeout(60)
 def test_hostile_text_neither_raises_nor_gets_a_label(text):
     assert label(AlgebraLabeler(verifier=None), text)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("7y = 44 - 2 = 42", 1.0), ("7y = 44 - 2 = 40", 0.0), ("y = 42/7 = 6", 1.0), ("y = 42/7 = 5.9", None)],
+)
+def test_every_link_of_a_chain_counts(line, wanted):
+    """The first link alone follows in each of them."""
+    trace = Trace.create(Problem.create("Solve 7y + 2 = 44."), [line])
+    assert AlgebraLabeler(verifier=None).label(trace)[0].p_correct == wanted
+
+
+def test_nothing_follows_from_or_contradicts_a_line_that_says_two_things():
+    steps = ["7y = 44 - 2 = 40", "y = 40/7", "y = 6"]
+    labels = AlgebraLabeler(verifier=None).label(Trace.create(Problem.create("Solve 7y + 2 = 44."), steps))
+    assert [label.p_correct for label in labels] == [0.0, None, 1.0]
