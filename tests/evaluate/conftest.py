@@ -71,7 +71,9 @@ def example_report() -> EvalReport:
     n, curves = best_of_n_curves([[0.9, 0.2], [0.4, 0.6]], [[0, 1], [0, 1]], [[1, 0], [0, 1]])
     return EvalReport(
         figures=(Figure("step AUROC", 0.812, 0.79, 0.834, 1400), Figure("oracle", None, None, None, 0, EVIL)),
+        baselines={"prior": (Figure("step AUROC", 0.5, None, None, 1400), Figure("oracle", None, None, None, 0))},
         reliability=tuple(reliability_bins(scores, correct)),
+        reliability_by_source={"human": tuple(reliability_bins(scores, correct))},
         best_of_n=BestOfN(n=tuple(n), curves={k: tuple(v) for k, v in curves.items()}),
         roc=tuple(roc_points(scores, correct)),
         precision_recall=tuple(precision_recall_points(scores, correct)),
