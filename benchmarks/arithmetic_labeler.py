@@ -1,11 +1,14 @@
 """How right and how fast is the `arithmetic` labeler, beside a crude checker of regular expressions and fractions?
 
-    python benchmarks/arithmetic_labeler.py [--quick] [FILE ...]
+    python benchmarks/arithmetic_labeler.py [--quick] [--workers 1,2] [FILE ...]
 
 FILE: ProcessBench parts as JSON or (gzipped) JSON lines, rows with `steps` and `label` (0-based first wrong step, -1
 for none). Without one, the GSM8K half that ships with RewardKit. Steps before the first error are right by people's
 word: one of them called wrong is a false alarm. Both checkers read the same steps in turn; the speed is the median, in
-steps for each second of processor time on one core. ``--quick`` takes three repeats, else nine.
+steps for each second of processor time on one core. The whole labeler is timed on the shipped responses of SmolLM2,
+which hold what it meets at work: prose, calculations and slips. ``--workers 1,2`` labels them in one process and in
+two, half each: the speed-up by wall time, which needs two idle cores to mean anything, and by processor time (the whole
+over the larger half: what idle cores would give). ``--quick`` takes three repeats, else nine.
 """
 
 from __future__ import annotations
@@ -17,12 +20,16 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rewardkit.labelers.arithmetic import check_text
+from rewardkit.labelers.arithmetic import ArithmeticLabeler, check_text
 from rewardkit.samples import sample_path
+from rewardkit.text.split import split_steps
+from rewardkit.types import Problem, Trace
 
 Check = Callable[[str], float | None]
 TARGETS = {"GSM8K half": 0.3, "math": 1.0}
@@ -34,6 +41,7 @@ _CRUDE = re.compile(rf"({_NUMBER}(?:\s?[-+*/×÷]\s?{_NUMBER})+)\s?=\s?({_NUMBER
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three repeats instead of nine")
+    parser.add_argument("--workers", default="1", help="1, or 1,2 to compare two processes with one")
     parser.add_argument("files", nargs="*", type=Path, help="ProcessBench parts; default: the shipped GSM8K half")
     options = parser.parse_args()
     parts = {path.stem: read(path) for path in options.files}
@@ -45,8 +53,58 @@ def main() -> None:
         speeds = measure(checks, [step for row in rows for step in row["steps"]], 3 if options.quick else 9)
         for side, check in checks.items():
             lines += report(name, side, count(check, rows), speeds[side])
+    repeats = 3 if options.quick else 9
+    lines.append(responses(repeats))
+    if options.workers == "1,2":
+        lines += two_processes(repeats)
     print()
     print("\n".join(lines))
+
+
+def responses(repeats: int) -> str:
+    """The whole labeler on whole responses, names and answers included."""
+    traces = smollm2_traces()
+    label_part((0, 1))  # loads what is loaded once
+    taken = statistics.median(label_part((0, 1))[0] for _ in range(repeats))
+    steps = sum(len(trace.steps) for trace in traces)
+    print(f"\nSmolLM2: {len(traces)} responses, {steps} steps, {steps / taken:.0f} steps/s")
+    return f"arithmetic labeler, whole responses of SmolLM2: {steps / taken:.0f} steps/s (target >= 20000)"
+
+
+def two_processes(repeats: int) -> list[str]:
+    """What two processes with half of the responses each are faster than one: by wall time, by processor time."""
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    works: dict[int, list[float]] = {1: [], 2: []}
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(label_part, [(0, 2), (1, 2)] * 4))  # both are up and have loaded what they need
+        for _ in range(repeats):
+            for parts in (1, 2):
+                start = time.perf_counter()
+                works[parts].append(max(work for work, _ in pool.map(label_part, [(i, parts) for i in range(parts)])))
+                walls[parts].append(time.perf_counter() - start)
+    by_wall, by_work = min(walls[1]) / min(walls[2]), statistics.median(works[1]) / statistics.median(works[2])
+    return [
+        f"arithmetic, two processes: {by_wall:.2f} times one by wall time (target >= 1.7)",
+        f"arithmetic, two processes: {by_work:.2f} times one by processor time",
+    ]
+
+
+@cache
+def smollm2_traces() -> list[Trace]:
+    rows = read(sample_path("smollm2-traces"))
+    return [
+        Trace.create(Problem.create(row["prompt"]), [span.text for span in split_steps(row["text"], by="lines")])
+        for row in rows
+    ]
+
+
+def label_part(part: tuple[int, int]) -> tuple[float, int]:
+    """Label every so-manieth response: processor seconds of it, and how many steps have a verdict."""
+    traces = smollm2_traces()[part[0] :: part[1]]
+    labeler = ArithmeticLabeler()
+    start = time.process_time()
+    labels = [label for trace in traces for label in labeler.label(trace)]
+    return time.process_time() - start, sum(label.p_correct is not None for label in labels)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
