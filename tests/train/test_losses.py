@@ -201,6 +201,12 @@ def test_a_count_of_none_or_all_is_the_cross_entropy_of_the_steps() -> None:
         assert loss_of("count")(outputs, same).item() == pytest.approx(step_bce_loss(outputs, same).item(), rel=1e-5)
 
 
+def test_a_soft_label_below_a_half_counts_as_wrong() -> None:
+    outputs = SimpleNamespace(logits=torch.tensor([[[0.5], [-1.0], [2.0]]]))
+    hard, soft = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[0.6, 0.4, 0.9]])
+    assert loss_of("count")(outputs, soft) == loss_of("count")(outputs, hard)
+
+
 def test_a_bag_reads_the_outcome_of_its_row() -> None:
     logits = torch.tensor([[[0.5], [-1.0]], [[2.0], [0.1]]])
     labels = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
