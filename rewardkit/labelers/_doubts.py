@@ -12,6 +12,8 @@ from rewardkit.labelers._tokens import CURRENCY, NUM, OP, OPEN, REL, WORD, Token
 from rewardkit.labelers._values import Value
 from rewardkit.labelers._words import LABELS, MODIFIERS, MULTIPLES, SAME_UNITS, UNIT_KINDS
 
+_MEASURES = MULTIPLES | UNIT_KINDS.keys()
+
 
 def ends_chain(claim: Claim, left: Operand, right: Operand) -> bool:
     """Whether two whole numbers alone end a chain of equations, "5 + 3 = 8 = 9"."""
@@ -64,9 +66,11 @@ def needs_no_rounding(left: Operand, right: Operand) -> bool:
 
 def goes_on(claim: Claim, left: Operand, right: Operand) -> bool:
     """Whether the right side repeats the beginning of the left, "2 + 3 + 4 = 2 + 3 = 5", to work it out from there."""
+    if not left.parts == right.parts == HAS_SUM:
+        return False
     sides = claim.tokens[claim.left.start : claim.left.end], claim.tokens[claim.right.start : right.last + 1]
     head, again = ([t.text for t in side if t.kind not in (WORD, CURRENCY)] for side in sides)
-    return left.parts == right.parts == HAS_SUM and head[: len(again)] == again
+    return head[: len(again)] == again
 
 
 def is_definition(claim: Claim, left: Operand, right: Operand) -> bool:
@@ -93,6 +97,8 @@ def shows_signs(claim: Claim) -> bool:
 def mixes_units(tokens: Sequence[Token]) -> bool:
     """Whether two units of one kind, or a word such as "dozen", stand in a claim: then its numbers need not add up."""
     seen: dict[str, set[str]] = {}
+    if _MEASURES.isdisjoint([token.text for token in tokens]):
+        return False
     for token in tokens:
         if token.text in MULTIPLES:
             return True

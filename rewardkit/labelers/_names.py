@@ -56,7 +56,8 @@ class Names:
             given: it is the problem, whose "if A = 5" holds from then on.
         """
         self.used = {}
-        if not self.known and not any(t.kind == REL and i and _is_defined(tokens, i - 1) for i, t in enumerate(tokens)):
+        relations = [i for i, t in enumerate(tokens) if t[0] == REL]
+        if not self.known and not any(i and _is_defined(tokens, i - 1) for i in relations):
             return tokens
         out: list[Token] = []
         supposed = False

@@ -111,13 +111,13 @@ class Checker:
     def _with_units(self, claim: Claim, reason: str, without: Check | None = None) -> Check:
         """Decide a claim between quantities with units; `without` is what plain numbers say, None where they cannot."""
         holds = check_units(claim, without is not None) if has_units(claim) else None
+        if holds is None:
+            return without or Check(None, reason)
+        if not holds and (self.doubted or self.rounded or claim.left.prose):
+            return Check(None, reason)
         source = self.text[claim.tokens[claim.left.start].start : claim.tokens[claim.right.end - 1].end]
         shown = " ".join(source.split())[: MAX_EVIDENCE - 30]
-        if holds:
-            return Check(True, shown)
-        if holds is None or self.doubted or self.rounded or claim.left.prose:
-            return without if without and holds is None else Check(None, reason)
-        return Check(False, f"{shown} is false with these units")
+        return Check(True, shown) if holds else Check(False, f"{shown} is false with these units")
 
     def _doubt(self, claim: Claim, left: Operand, right: Operand) -> str:
         """Why a claim that does not hold is not called false; "" where there is no doubt."""
@@ -128,8 +128,8 @@ class Checker:
             return UNITS_DIFFER
         if left.parts == HAS_SUM and counts_unlike_things(claim, right):
             return "the words may stand for prices"
-        words = {t.text for t in tokens[max(0, claim.left.start - MAX_SIDE) : claim.right.end] if t.kind == WORD}
-        if words & HYPOTHESES or self.doubted or self._is_question(tokens[-1].end):
+        words = [t.text for t in tokens[max(0, claim.left.start - MAX_SIDE) : claim.right.end] if t.kind == WORD]
+        if not HYPOTHESES.isdisjoint(words) or self.doubted or self._is_question(tokens[-1].end):
             return "it may not be asserted as true"
         if claim.left.prose and depends_on_prose(claim, left, right):
             return "the words before it may belong to it"
