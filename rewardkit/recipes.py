@@ -15,6 +15,7 @@ CONFIGS = {
     "synth": "rewardkit.synth:SynthConfig",
     "train": "rewardkit.train.config:TrainConfig",
     "eval": "rewardkit.evaluate.run:EvalConfig",
+    "search": "rewardkit.search.run:SearchConfig",
 }
 """From a command to the ``module:Class`` of its configuration."""
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "train": "rewardkit.cli.train:train",
     "eval": "rewardkit.cli.eval:evaluate",
     "score": "rewardkit.cli.score:score",
+    "search": "rewardkit.cli.search:search",
     "serve": "rewardkit.cli.serve:serve",
     "show": "rewardkit.cli.show:show",
     "labels": "rewardkit.cli.labels:labels",

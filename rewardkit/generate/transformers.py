@@ -9,7 +9,7 @@ from typing import Any
 from rewardkit.errors import ConfigError
 from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
 from rewardkit.models.embedded import quiet_transformers, resolve_model
-from rewardkit.text.encode import encode_prompt
+from rewardkit.text.encode import encode_turns
 
 
 class TransformersGenerator:
@@ -58,7 +58,7 @@ class TransformersGenerator:
         """The new tokens of each request, padded behind their end."""
         import torch
 
-        prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
+        prompts = [encode_turns(self._tokenizer, request.messages) for request in requests]
         shared = _shared_length(prompts) if self._may_share else 0
         ids, mask = _pad_after(prompts, shared, self._pad)
         with torch.inference_mode():

@@ -10,7 +10,7 @@ from typing import Any
 from rewardkit.errors import ConfigError
 from rewardkit.generate.base import FinishReason, Generation, GenerationRequest, GeneratorConfig
 from rewardkit.models.embedded import resolve_model
-from rewardkit.text.encode import encode_prompt
+from rewardkit.text.encode import encode_turns
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine ends with this process, however that ends
@@ -59,7 +59,7 @@ class VllmGenerator:
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
 
-        prompts = [encode_prompt(self._tokenizer, request.messages) for request in requests]
+        prompts = [encode_turns(self._tokenizer, request.messages) for request in requests]
         fitting = [i for i, ids in enumerate(prompts) if len(ids) <= self._longest]
         sampling = [
             SamplingParams(

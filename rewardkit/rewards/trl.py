@@ -180,16 +180,15 @@ def whole_groups(rows: Sequence[Row], size: int) -> list[list[Row]]:
 
 
 def score_steps(model: RewardModel, prompt: Any, completions: Sequence[str]) -> list[tuple[float, ...]]:
-    """A reward model's step scores of completions; empty for one without steps."""
+    """A reward model's step scores of completions; empty for one without steps, or that is too long to score."""
+    from rewardkit.models.each import score_each
     from rewardkit.text.split import split_steps
 
     problem = Problem.create(prompt)
     traces = [
         Trace.create(problem, [span.text for span in split_steps(text)], sample=i) for i, text in enumerate(completions)
     ]
-    scored = model.score([trace for trace in traces if trace.steps])
-    by_id = {scores.trace_id: scores.scores for scores in scored}
-    return [by_id.get(trace.id, ()) for trace in traces]
+    return [scores for scores, _ in score_each(model, traces)]
 
 
 def _rows(prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Any]) -> list[Row]:

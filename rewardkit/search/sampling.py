@@ -14,6 +14,7 @@ from rewardkit.errors import ConfigError
 from rewardkit.generate import Generation, GenerationRequest, Generator
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.models import RewardModel
+from rewardkit.models.each import score_each
 from rewardkit.search.choose import METHODS, Candidate, Choice, choose, response_score
 from rewardkit.text.answers import AnswerChecker, default_checker
 from rewardkit.text.extract import extract_answer
@@ -161,7 +162,8 @@ def _draw(
     requests = [_request(problem, sample, plan.seed, prompt) for problem in problems for sample in samples]
     answers = generator.generate(requests)
     scores = _scores(requests, answers, plan, model)
-    made = [_candidate(answer, own) for answer, own in zip(answers, scores, strict=True)]
+    reducer = plan.reducer or (model.spec.reducer if model is not None else "min")
+    made = [_candidate(answer, own, reducer) for answer, own in zip(answers, scores, strict=True)]
     size = len(samples)
     return [made[i : i + size] for i in range(0, len(made), size)]
 
@@ -173,22 +175,21 @@ def _request(problem: Problem, sample: int, seed: int, prompt: PromptConfig) -> 
 
 def _scores(
     requests: Sequence[GenerationRequest], answers: Sequence[Generation], plan: SamplePlan, model: RewardModel | None
-) -> list[tuple[tuple[float, ...], float | None]]:
-    """For each answer the scores of its steps and the reduced one."""
+) -> list[tuple[tuple[float, ...], str]]:
+    """For each answer the scores of its steps, or why there are none."""
     if model is None:
-        return [((), None)] * len(answers)
-    traces = {}
-    for i, (request, answer) in enumerate(zip(requests, answers, strict=True)):
-        steps = [span.text for span in split_steps(answer.text, by=plan.split)]
-        if steps:
-            traces[i] = Trace.create(request.problem, steps, sample=i)
-    by_id = {s.trace_id: s.scores for s in model.score(list(traces.values()))}
-    rows = [tuple(by_id.get(traces[i].id, ())) if i in traces else () for i in range(len(answers))]
-    reducer = plan.reducer or model.spec.reducer
-    return [(row, response_score(row, reducer)) for row in rows]
+        return [((), "")] * len(answers)
+    pairs = enumerate(zip(requests, answers, strict=True))
+    traces = [
+        Trace.create(request.problem, [span.text for span in split_steps(answer.text, by=plan.split)], sample=i)
+        for i, (request, answer) in pairs
+    ]
+    return score_each(model, traces)
 
 
-def _candidate(answer: Generation, scores: tuple[tuple[float, ...], float | None]) -> Candidate:
+def _candidate(answer: Generation, scored: tuple[tuple[float, ...], str], reducer: str) -> Candidate:
+    scores, why = scored
     if answer.finish_reason == "error":
         return Candidate("", tokens=answer.tokens, reason=f"error: {answer.error}")
-    return Candidate(answer.text, extract_answer(answer.text), scores[1], scores[0], answer.tokens)
+    score = response_score(scores, reducer)
+    return Candidate(answer.text, extract_answer(answer.text), score, scores, answer.tokens, why)

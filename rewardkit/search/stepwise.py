@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from rewardkit.errors import ConfigError
 from rewardkit.models import RewardModel
+from rewardkit.models.each import score_each
 from rewardkit.models.reduce import REDUCERS
 from rewardkit.search.choose import METHODS, Candidate, Choice, choose, response_score
 from rewardkit.search.steps import Prefix, StepGenerator
@@ -254,12 +255,10 @@ def _score(
     for _ in range(trees[0].plan.lookahead):
         ahead = _look(ahead, [tree for tree, _ in flat], generator)
     traces = [Trace.create(t.problem, n.steps, sample=i) for i, ((t, _), n) in enumerate(zip(flat, ahead, strict=True))]
-    by_id = {s.trace_id: s.scores for s in (model.score(traces) if traces else [])}
     scored: dict[int, list[Node]] = {id(tree): [] for tree in trees}
-    for (tree, node), trace in zip(flat, traces, strict=True):
-        scores = by_id.get(trace.id, ())
+    for (tree, node), (scores, why) in zip(flat, score_each(model, traces), strict=True):
         score = response_score(scores, reducer)
-        scored[id(tree)].append(replace(node, scores=tuple(scores), score=score))
+        scored[id(tree)].append(replace(node, scores=scores, score=score, reason=why))
     return [scored[id(tree)] for tree in trees]
 
 
@@ -284,4 +283,5 @@ def _rank(node: Node) -> tuple[bool, float]:
 
 
 def _candidate(node: Node) -> Candidate:
-    return Candidate(node.text, extract_answer(node.text), node.score, node.scores)
+    why = node.reason if node.reason.startswith("not scored") else ""
+    return Candidate(node.text, extract_answer(node.text), node.score, node.scores, reason=why)

@@ -9,6 +9,7 @@ with the ids of a shorter one and a server's prefix cache can be read.
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +174,27 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Mapping[str, Any]]) -> 
         ids += tokenizer.encode(before, add_special_tokens=False)
         ids += plain_ids(tokenizer, content.strip())
     return ids + list(tokenizer.encode(rest, add_special_tokens=False))
+
+
+def encode_turns(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The ids that a generator goes on from: `encode_prompt`, and behind it a final message of the assistant.
+
+    A begun turn is tokenized paragraph by paragraph, so that the ids of a longer one start with the ids of a shorter
+    one that ends with a blank line, and a prefix cache can be read.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        messages: the chat; where the last is the assistant's, it is continued and not closed.
+
+    Raises:
+        ConfigError: the chat template drops or reorders messages.
+    """
+    if not messages or messages[-1].get("role") != "assistant":
+        return encode_prompt(tokenizer, messages)
+    ids = encode_prompt(tokenizer, messages[:-1])
+    for paragraph in re.split(r"(?<=\n\n)", message_text(messages[-1])):
+        ids += plain_ids(tokenizer, paragraph)
+    return ids
 
 
 def template_pieces(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], str]:
