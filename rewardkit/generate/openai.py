@@ -267,7 +267,10 @@ def _error(request: GenerationRequest, model: str, reason: str) -> Generation:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an error says, in one short line, without the status that the client puts before it."""
+    text = " ".join(str(error).split())
+    text = text.removeprefix(f"Error code: {getattr(error, 'status_code', None)}").lstrip(" -")
+    return text[:200] or type(error).__name__
 
 
 def _run(work: Coroutine[Any, Any, list[Generation]]) -> list[Generation]:
