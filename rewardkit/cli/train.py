@@ -65,17 +65,17 @@ def train(
     panel(
         "reward model trained",
         [("run", how), *shown, ("model", str(result.output)), *([("pushed", pushed)] if pushed else [])],
-        _next(result.output, config.data[0]),
+        _next(result.output),
     )
 
 
-def _next(output: Path, data: str) -> list[tuple[str, str]]:
+def _next(output: Path) -> list[tuple[str, str]]:
     """What one does with the model: an outcome model has no step scores to evaluate or to serve."""
     from rewardkit.models.spec import RewardModelSpec
 
     if not RewardModelSpec.load(output).scores_steps:
         return [("score whole responses", f"rewardkit score {output} responses.jsonl")]
     return [
-        ("evaluate it", f"rewardkit eval model={output} data={data}"),
+        ("evaluate it on people's labels", f"rewardkit eval processbench {output}"),
         ("serve it", f"rewardkit serve {output}"),
     ]
