@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rewardkit.errors import ConfigError
 from rewardkit.models.logprobs import ResponseBatch, require_plain_head, response_logprobs
 from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.implicit_losses import ce_loss, dpo_loss, kto_loss, nca_loss
@@ -25,12 +26,13 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
         arguments: of `transformers.Trainer`; ``model`` is as training starts, adapters included.
 
     Raises:
-        ConfigError: the model's head is no plain linear layer.
+        ConfigError: the model's head is no plain linear layer, or the weights are sharded.
     """
     model = arguments["model"].to(arguments["args"].device)
     require_plain_head(model)
     fill_references(model, arguments["train_dataset"], arguments["eval_dataset"])
     trainer = _trainer_class()(**arguments)
+    refuse_sharding(trainer.accelerator.distributed_type)
     trainer.objective, trainer.beta = config.loss, config.beta
     return trainer
 
@@ -93,6 +95,18 @@ def _trainer_class() -> Any:
             return (loss, {"loss": loss, "rewards": rewards}) if return_outputs else loss
 
     return ImplicitTrainer
+
+
+def refuse_sharding(distributed_type: str) -> None:
+    """Log-probabilities are computed from the head's weights outside its forward, where a sharded head is not whole.
+
+    Raises:
+        ConfigError: training runs under FSDP or DeepSpeed.
+
+    >>> refuse_sharding("MULTI_GPU")
+    """
+    if str(distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED"):
+        raise ConfigError("implicit models train on whole weights: one process, or several with --accelerate gpu-ddp")
 
 
 def item_losses(name: str, rewards: torch.Tensor, batch: Any) -> torch.Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from outcomes import answers
 from tinylm import build_tiny_lm
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +28,7 @@ from rewardkit.train.implicit_data import (
     outcome_target,
     with_mismatches,
 )
+from rewardkit.train.implicit_trainer import refuse_sharding
 from rewardkit.train.pairs import make_pairs
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -219,6 +221,13 @@ def test_one_kind_of_outcome_makes_no_pairs(base: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [r for r in answers(20) if r.labels[0].p_correct], {})
     with pytest.raises(DataError, match="no wrong response to pair with"):
         train(config(base, tmp_path / "data", tmp_path / "prm", loss="dpo"))
+
+
+@pytest.mark.parametrize("sharded", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_sharded_weights_are_refused(sharded: DistributedType) -> None:
+    refuse_sharding(DistributedType.MULTI_CPU)
+    with pytest.raises(ConfigError, match="gpu-ddp"):
+        refuse_sharding(sharded)
 
 
 def test_soft_outcomes_stay_soft(base: Path) -> None:
