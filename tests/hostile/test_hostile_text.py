@@ -142,6 +142,19 @@ def test_ten_thousand_nested_brackets_are_refused(labelers, watched, opening, sh
         assert _in_time(name, case, lambda name=name: labelers.label(name, text)) is None
 
 
+FOUND = ("x = (x): ((x): ((x)", "-" * 3000 + "1 = 2", "1" * 5000 + " = x")
+"""Texts that once made a parser or labeler fail: what `benchmarks/fuzz_parsers.py` finds comes here."""
+
+
+@pytest.mark.parametrize("text", FOUND, ids=lambda text: text[:10])
+def test_what_was_found_once_does_no_harm(labelers, text):
+    case = Case("found", text)
+    for name in PARSERS:
+        _in_time(name, case, lambda name=name: PARSERS[name](text))
+    for name in LABELERS:
+        _in_time(name, case, lambda name=name: labelers.label(name, text))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LABELERS)
 def test_a_step_of_a_hundred_megabytes_is_no_label(labelers, watched, name):
