@@ -182,15 +182,16 @@ def _starts_operand(segment: Sequence[Token], i: int, end: int) -> bool:
 def settle(tokens: list[Token]) -> list[Token]:
     """Settle what needs its neighbours: bullets, "20% of 50", "plus", line breaks around a relation, "is equal to"."""
     out: list[Token] = []
+    settled = 0  # what comes before it is in `out`
     for i, token in enumerate(tokens):
         kind, text, _, _ = token
+        if kind == NUM or (kind == WORD and text not in _SETTLED_WORDS):
+            continue
+        if settled < i:
+            out += tokens[settled:i]
+        settled = i + 1
         if kind == WORD:
-            if text in _SETTLED_WORDS:
-                _settle_word(tokens, i, out)
-            else:
-                out.append(token)
-        elif kind == NUM:
-            out.append(token)
+            _settle_word(tokens, i, out)
         elif kind == BREAK:
             if text != "\n" or not (out and out[-1].kind == REL):
                 out.append(token)
@@ -205,7 +206,7 @@ def settle(tokens: list[Token]) -> list[Token]:
             continue  # the end of Markdown's *emphasis*
         else:
             out.append(token)
-    return out
+    return out + tokens[settled:]
 
 
 _SETTLED_WORDS = frozenset(WORD_OPERATORS) | {"of", "is", "are", "equals", "equal", "gives"} | FUNCTIONS

@@ -283,7 +283,8 @@ class _Parser:
         if self.first is None:
             self.first = value
         if type(value) is int:
-            return value + self._mixed() if self.at < self.end else value
+            mixed = self.at < self.end and self.tokens[self.at][0] in (NUM, FUNC)
+            return value + self._mixed() if mixed else value
         self.decimals = max(self.decimals, len(text) - text.index(".") - 1)
         return value
 

@@ -96,7 +96,7 @@ _COMMANDS: _Kinds = {
 }
 _WRAPPERS = frozenset(_all(r"\text \textbf \textit \textrm \mathrm \mathbf \mbox \boxed \fbox \emph \underline", 0, ""))
 _SILENT = frozenset(
-    _all(r"\( \) \, \; \: \! \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \displaystyle", 0, "")
+    _all(r"\( \, \; \: \! \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \displaystyle", 0, "")
 )
 _OPEN_ENVIRONMENTS = frozenset(_all("align aligned equation gather gathered split multline eqnarray flalign", 0, ""))
 _FRACTIONS = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅛": (1, 8)}
@@ -123,7 +123,7 @@ _CHARACTERS: _Kinds = {
     # Currency, or the edge of a formula: either way nothing to calculate with.
     "$": (CURRENCY, "$"),
 }
-_KNOWN: dict[str, tuple[int, str] | tuple[()]] = {**_CHARACTERS, **_COMMANDS, **dict.fromkeys(_SILENT - {r"\)"}, ())}
+_KNOWN = _CHARACTERS | _COMMANDS
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
@@ -167,16 +167,15 @@ class _Lexer:
             elif kind == _PLAIN:
                 append(_new(Token, (WORD, match[0].lower(), start, end)))
             elif kind == _SIGN:
-                append(_new(Token, (*_KNOWN[match[0]], start, end)))
-            elif kind in (_CHAR, _COMMAND):
-                known = _KNOWN.get(match[0])
-                if known:
-                    append(_new(Token, (*known, start, end)))
-                elif known is not None:
-                    continue  # a sign that leaves none
+                known = _KNOWN[match[0]]
+                append(_new(Token, (known[0], known[1], start, end)))
+            elif kind == _CHAR or kind == _COMMAND:  # noqa: SIM109
+                sign = _KNOWN.get(match[0])
+                if sign is not None:
+                    append(_new(Token, (sign[0], sign[1], start, end)))
                 elif kind == _CHAR:
                     self._character(match[0], start, end)
-                else:
+                elif match[0] not in _SILENT:
                     self._command(match[0], start, end)
             elif kind == _CLAUSE:
                 self._clause(match[0], start, end)
@@ -267,7 +266,7 @@ class _Lexer:
             self.wrapping = True
         elif name == "\\)" and self.text[end : end + 12].lstrip().startswith("\\("):
             self._add(BREAK, "\n", start, end)
-        elif name != "\\)":
+        elif name != "\\)":  # else the end of a formula
             self._add(BAD, name, start, end)
 
     def _rare(self, kind: str, word: str, start: int, end: int) -> None:
