@@ -11,6 +11,7 @@ SAMPLES = {
     "gsm8k-solutions": "gsm8k_solutions.jsonl.gz",
     "processbench-gsm8k": "processbench_gsm8k.jsonl.gz",
     "smollm2-traces": "smollm2_traces.jsonl.gz",
+    "formal-traces": "formal_traces.jsonl.gz",
 }
 
 
