@@ -133,4 +133,7 @@ def size_of(value: Value) -> Value:
 
 def is_shifted(a: Value, b: Value) -> bool:
     """Whether two values differ by a power of ten, as sums in two units do."""
-    return a != 0 and any(a == b * power or b == a * power for power in (10**2, 10**3, 10**6, 10**9))
+    small, large = (a, b) if size_of(a) < size_of(b) else (b, a)
+    if not small or size_of(large) < 100 * size_of(small):
+        return False
+    return any(large == small * power for power in (10**2, 10**3, 10**6, 10**9))

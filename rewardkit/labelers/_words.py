@@ -76,7 +76,10 @@ class Stems:
     def found(self, text: str) -> bool:
         """Whether `text` holds one."""
         low = text.lower()
-        return any(seed in low for seed in self._seeds) and self._pattern.search(text) is not None
+        for seed in self._seeds:
+            if seed in low:
+                return self._pattern.search(text) is not None
+        return False
 
 
 # What is false here may be meant so, or count in another base.
