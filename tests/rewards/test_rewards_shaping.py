@@ -56,6 +56,11 @@ def test_an_unusable_embedding_gets_the_middle_of_its_band_and_is_counted(row):
     assert result.stats["embedding_failed"] == 1.0
 
 
+def test_an_embedding_that_is_not_looked_at_is_no_failure():
+    result = evol_rl(Group.create("p", boxed("4", "4", ""), embeddings=[[1, 0], [0, 1], [0, 0]]))
+    assert (result.rewards, result.stats["embedding_failed"]) == ((0.75, 0.75, -1.0), 0.0)
+
+
 def test_a_service_that_is_down_keeps_the_base_reward():
     def embed(texts):
         raise ConnectionError("no route")
@@ -96,6 +101,13 @@ def rank(answer, *, compat=None, **changes):
 def test_an_id_that_is_not_in_the_list_gives_zero_by_default(answer):
     assert rank(answer) == 0.0
     assert rank(answer, compat="reasonrank") > 0.0
+
+
+def test_other_documents_than_the_golds_give_zero_by_default():
+    text = "<think></think><answer>[3] > [4]</answer>"
+    group = Group.create("q", [text], reference="[1] > [2]", meta=META)
+    assert reasonrank(group).rewards == (0.0,)
+    assert reasonrank(group, compat="reasonrank").rewards[0] > 0.0
 
 
 def test_id_zero_is_the_last_document_under_compat():

@@ -94,6 +94,10 @@ def test_the_class_is_shown_by_its_best_scored_member():
     assert majority(candidates(("1", 0.2), ("1", 0.8), ("1", NAN), ("2", 0.9))).chosen == 1
 
 
+def test_a_usable_score_shows_a_class_before_one_that_is_none():
+    assert majority(candidates(("1", NAN), ("1", -2.0), ("1", None))).chosen == 1
+
+
 def test_support_and_classes_tell_the_vote():
     choice = weighted_vote(candidates(("1", 0.2), ("2", 0.9), ("1", 0.3)))
     assert choice.classes == ((1,), (0, 2))

@@ -109,8 +109,9 @@ def test_duplicates_are_grown_once():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_score_that_is_no_number_is_behind_every_other(bad):
-    (result,) = search(SearchPlan("greedy", n=4, width=1, choose="best_of_n"), model=Likes({"3": bad}))
-    assert result.choice.text == "2\n\n2\n\n#### 2"
+    for digit, best in (("3", 2), ("0", 3), ("1", 3)):
+        (result,) = search(SearchPlan("greedy", n=4, width=1, choose="best_of_n"), model=Likes({digit: bad}))
+        assert result.choice.text == f"{best}\n\n{best}\n\n#### {best}"
 
 
 def test_all_scores_no_numbers_still_ends_with_a_choice():
