@@ -62,6 +62,10 @@ class StepGenerator(Protocol):
         ...
 
 
+_ENDED = "holds no text (finish_reason stop)"
+"""What the generator over an endpoint says of an empty answer; behind a begun response it is the end of that."""
+
+
 class GeneratorSteps:
     """Steps from a `Generator` that goes on with a final assistant message.
 
@@ -100,7 +104,7 @@ class GeneratorSteps:
             places = [i for i, prefix in enumerate(prefixes) if bool(prefix.steps) is begun]
             if places:
                 answers = generator.generate([self._request(prefixes[i]) for i in places])
-                made |= {i: self._step(answer) for i, answer in zip(places, answers, strict=True)}
+                made |= {i: self._step(answer, begun) for i, answer in zip(places, answers, strict=True)}
         return [made[i] for i in range(len(prefixes))]
 
     def _request(self, prefix: Prefix) -> GenerationRequest:
@@ -110,7 +114,9 @@ class GeneratorSteps:
         id = content_id("step", prefix.problem.id, prefix.text, prefix.sample, self._seed)
         return GenerationRequest(id, prefix.problem, prefix.sample, messages, int(id[:8], 16))
 
-    def _step(self, answer: Generation) -> Continuation:
+    def _step(self, answer: Generation, begun: bool) -> Continuation:
+        if answer.finish_reason == "error" and begun and _ENDED in answer.error:
+            return Continuation("", True, answer.tokens)
         if answer.finish_reason == "error":
             return Continuation("", True, answer.tokens, answer.error or "no answer")
         lead = len(answer.text) - len(answer.text.lstrip())
