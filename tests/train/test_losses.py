@@ -218,13 +218,18 @@ def test_a_bag_reads_the_outcome_of_its_row() -> None:
 
 @pytest.mark.parametrize(("z", "cut"), [((2.0, 1.5, 1.0, 0.5), False), ((3.0, 2.0, -4.0, -5.0), True)])
 def test_pu_risk_is_its_formula_and_cut_at_zero(z: tuple[float, ...], cut: bool) -> None:
-    y, prior = torch.tensor([1.0, 1.0, 0.0, 0.0]), 0.4
+    y, prior = torch.tensor([1.0, 1.0, 0.0, 0.0]), 0.6
     soft = [math.log1p(math.exp(-v)) for v in z]
     neg = [math.log1p(math.exp(v)) for v in z]
-    negative = (neg[2] + neg[3]) / 2 - prior * (neg[0] + neg[1]) / 2
+    negative = sum(neg) / 4 - prior * (neg[0] + neg[1]) / 2
     assert (negative < 0) is cut
     by_hand = prior * (soft[0] + soft[1]) / 2 + max(0.0, negative)
     assert nnpu_risk(torch.tensor(z), y, prior).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_pu_risk_is_cross_entropy_where_every_positive_is_known() -> None:
+    z, y = torch.tensor([0.3, -1.2, 2.0, 0.4]), torch.tensor([1.0, 0.0, 1.0, 1.0])
+    assert nnpu_risk(z, y, prior=0.75).item() == pytest.approx(bce(z, y).mean().item(), rel=1e-5)
 
 
 def test_pu_trusts_the_side_that_it_is_told_to() -> None:

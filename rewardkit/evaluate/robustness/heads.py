@@ -154,10 +154,9 @@ def _forward(learner: Learner) -> None:
 
 
 def _pu(learner: Learner) -> None:
-    """nnPU that trusts right labels, with the share of right steps among the others counted on the verified ones."""
-    data = learner.data
-    others = data.truth[data.labels[data.verified] < 0.5]
-    learner.fit(LossOptions(name="pu", prior=float((others.sum() + 1) / (len(others) + 2))).build())
+    """nnPU that trusts right labels, with the share of right steps counted on the verified ones."""
+    truth = learner.data.truth
+    learner.fit(LossOptions(name="pu", prior=float((truth.sum() + 1) / (len(truth) + 2))).build())
 
 
 def _two_stage(learner: Learner) -> None:

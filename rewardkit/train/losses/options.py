@@ -197,7 +197,7 @@ class Pu(Config):
     """One side of the labels is trusted, the rest is unlabelled; see `pu.pu_loss`.
 
     Attributes:
-        prior: the share of the trusted class among the unlabelled steps.
+        prior: the share of the trusted class among all steps.
         trusted: the labels to believe; all other steps, those without a label too, count as unlabelled.
     """
 

@@ -11,32 +11,31 @@ if TYPE_CHECKING:
 
 
 def nnpu_risk(z: torch.Tensor, y: torch.Tensor, prior: float) -> torch.Tensor:
-    """Non-negative positive-unlabelled risk: ``π E_P[l(z)] + max(0, E_U[l(-z)] - π E_P[l(-z)])``, ``l = -log σ``.
+    """Non-negative positive-unlabelled risk: ``π E_P[l(z)] + max(0, E[l(-z)] - π E_P[l(-z)])``, ``l = -log σ``.
 
-    Kiryo et al. 2017, arXiv 1703.00593: the unlabelled are a mixture with a share π of positives, whose part
-    of the negative risk is taken off again; below zero it is overfitting, and is cut there.
+    Kiryo et al. 2017, arXiv 1703.00593. P are the positive steps, E is over all steps: as one sample without labels, of
+    which a share π is positive, whose part of the negative risk is taken off again; below zero it is overfitting, and
+    is cut there. Where every positive step is labelled so, and π is their share, this is the mean cross-entropy.
 
     Args:
         z: (steps,) logits of the positive class.
         y: (steps,) 1 for positive, anything less for unlabelled.
-        prior: π, the share of positives among the unlabelled.
+        prior: π, the share of positives among all steps.
 
     Returns:
         The risk, a scalar in nats; a class that is not there counts 0.
 
     >>> import torch
-    >>> round(nnpu_risk(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]), prior=0.3).item(), 4)  # log 2, all told
+    >>> round(nnpu_risk(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]), prior=0.5).item(), 4)  # log 2, all told
     0.6931
     """
     import torch.nn.functional as F
 
     z = z.float()
-    positive = y >= 1
-    known = positive.sum().clamp(min=1)
-    others = (~positive).sum().clamp(min=1)
-    as_positive = F.softplus(-z[positive]).sum() / known
-    taken_off = F.softplus(z[positive]).sum() / known
-    as_negative = F.softplus(z[~positive]).sum() / others
+    positive = z[y >= 1]
+    known = max(len(positive), 1)
+    as_positive, taken_off = F.softplus(-positive).sum() / known, F.softplus(positive).sum() / known
+    as_negative = F.softplus(z).sum() / max(len(z), 1)
     return prior * as_positive + (as_negative - prior * taken_off).clamp(min=0)
 
 
@@ -58,13 +57,13 @@ def pu_loss(
         outputs: of the model, ``outputs.logits`` of shape (batch, tokens, 1 or 2).
         labels: shape (batch, tokens), `IGNORE` where there is no step.
         num_items_in_batch: labelled steps of the accumulated batch.
-        prior: the share of the trusted class among the unlabelled.
+        prior: the share of the trusted class among all steps.
         trusted_wrong: labels of 0 are the trusted ones, not those of 1.
 
     >>> import torch
     >>> from types import SimpleNamespace
     >>> out = SimpleNamespace(logits=torch.zeros(1, 2, 1))
-    >>> round(pu_loss(out, torch.tensor([[1.0, 0.0]]), prior=0.3).item(), 4)
+    >>> round(pu_loss(out, torch.tensor([[1.0, 0.0]]), prior=0.5).item(), 4)
     0.6931
     """
     labelled = labels != IGNORE
