@@ -117,6 +117,13 @@ def test_only_an_axiom_free_theorem_without_an_error_counts(messages, status):
     assert judge(messages, {"proved": 3, "refuted": 5})[0] == status
 
 
+def test_a_theorem_with_a_division_counts_only_if_its_denominator_is_shown():
+    lines = {"defined": 3, "proved": 5, "refuted": 7}
+    proved = said(6, f"'proved' {FREE}")
+    assert judge([proved], lines)[0] == "unknown"
+    assert judge([said(4, f"'defined' {FREE}"), proved], lines)[0] == "proved"
+
+
 def test_lines_that_are_no_messages_are_left_out():
     printed = "info: building\n" + json.dumps(said(4, "x")) + "\n[1]\nnull\n"
     assert read_messages(printed) == [said(4, "x")]
