@@ -84,10 +84,11 @@ def write_card(
     """Write ``README.md`` (the card that the Hub renders) and ``manifest.json`` into the model folder."""
     shown = [(k.removeprefix("eval_"), result.metrics[k]) for k in kind.shown if k in result.metrics]
     licence = base_licence(spec.base_model)
+    data = ", ".join(Path(name).name for name in run.config.data)  # paths of this machine say nothing elsewhere
     rows = [
         *_format_rows(spec),
         ("trained on", f"{splits['train'].summary()}; label sources: {', '.join(run.config.sources)}"),
-        ("data", f"`{', '.join(run.config.data)}`, hash {run.data_hash}"),
+        ("data", f"`{data}`, hash {run.data_hash}"),
         ("held-out evaluation", ", ".join(f"{name} {value:.3f}" for name, value in shown)),
         ("one score a response", f"`{spec.reducer}` of the step scores" if spec.scores_steps else "the only one"),
         ("licence of the base model", licence or "not known here; see the base model's card"),
@@ -102,7 +103,7 @@ def write_card(
         meaning_text=MEANINGS[spec.meaning],
         front=_front(spec.base_model, licence),
         tag="process" if spec.scores_steps else "outcome",
-        data=", ".join(Path(name).name for name in run.config.data),
+        data=data,
         limits=_LIMITS[spec.kind],
         rows="\n".join(f"| {name} | {value} |" for name, value in rows),
     )
