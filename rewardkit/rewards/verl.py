@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,13 +28,20 @@ from rewardkit.rewards import load_reward
 from rewardkit.rewards.base import Group
 from rewardkit.rewards.rendezvous import Rendezvous, Verdict
 
-try:  # verl is only there when verl loads this file
-    from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase as _Base  # type: ignore
-except ImportError:
 
-    class _Base:  # type: ignore[no-redef]
-        def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
-            self.config, self.tokenizer, self.compute_score = config, tokenizer, compute_score
+class _PlainBase:
+    """What verl's own base class sets, for where verl is not installed."""
+
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
+        self.config, self.tokenizer, self.compute_score = config, tokenizer, compute_score
+
+
+def _base() -> Any:
+    """verl's base class of reward managers. verl is no dependency: it is there when verl itself loads this module."""
+    try:
+        return importlib.import_module("verl.experimental.reward_loop.reward_manager.base").RewardManagerBase
+    except ImportError:
+        return _PlainBase
 
 
 GROUP_STATS = ("majority_share", "entropy", "answered", "tie", "label_accuracy", "whole", "abstained")
@@ -76,7 +85,7 @@ def compute_score(
     return {"score": score, "acc": float(score > 0), "abstained": float(value is None)}
 
 
-class GroupRewardManager(_Base):  # type: ignore[misc]
+class GroupRewardManager(_base()):  # type: ignore[misc]
     """verl's reward manager for group rewards. verl makes it; its settings are ``config.reward.reward_kwargs``:
     ``reward`` (a name), ``options`` (of the reward), ``seconds``, ``fallback``, ``size`` (``rollout.n`` by default).
     """
@@ -156,11 +165,8 @@ def _meeting(spec: tuple[Any, ...]) -> Rendezvous:
 
 def _actor(spec: tuple[Any, ...]) -> Any:
     """The named Ray actor where all workers meet, or None where Ray is not running."""
-    try:
-        import ray  # type: ignore
-    except ImportError:
-        return None
-    if not ray.is_initialized():
+    ray: Any = sys.modules.get("ray")  # verl imported it, or there is no cluster to meet in
+    if ray is None or not ray.is_initialized():
         return None
     options = {"name": "rewardkit-rendezvous", "get_if_exists": True, "max_concurrency": 10_000, "num_cpus": 0}
     return ray.remote(Meeting).options(**options).remote(spec)
