@@ -207,3 +207,10 @@ def test_every_link_of_a_chain_counts(line, wanted):
 def test_a_line_that_says_two_things_neither_proves_nor_refutes_the_next(line, wanted):
     trace = Trace.create(Problem.create("Solve 7y + 2 = 44."), ["7y = 44 - 2 = 40", line])
     assert [x.p_correct for x in AlgebraLabeler(verifier=None).label(trace)] == [0.0, wanted]
+
+
+@pytest.mark.parametrize("text", ["Suppose x = 3.", "If x = 3, the left side is 9.", "Let x = 3."])
+def test_what_is_only_supposed_is_not_judged(labeler, text):
+    """Asserted behind the same line, x = 3 is refuted."""
+    assert label(labeler, ["2x = 4", text], "Solve 2x + 3 = 7.")[0] is None
+    assert label(labeler, ["2x = 4", "So x = 3."], "Solve 2x + 3 = 7.")[0] == 0.0
