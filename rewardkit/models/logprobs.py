@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 CHUNK_VALUES = 2**24
 """The most logits that are held at once: 64 MiB in float32."""
+
+_lock = threading.RLock()  # a head without its forward must not be met by another thread
 
 
 class ResponseBatch(NamedTuple):
@@ -166,15 +169,16 @@ def _headless(model: Any) -> Iterator[Any]:
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ConfigError(f"the head of {type(model).__name__} is no plain linear layer; leave it out of the adapters")
-    held = head.__dict__.get("forward")
-    head.forward = lambda hidden: hidden  # type: ignore[method-assign]
-    try:
-        yield head
-    finally:
-        if held is None:
-            del head.forward
-        else:
-            head.forward = held
+    with _lock:
+        held = head.__dict__.get("forward")
+        head.forward = lambda hidden: hidden  # type: ignore[method-assign]
+        try:
+            yield head
+        finally:
+            if held is None:
+                del head.forward
+            else:
+                head.forward = held
 
 
 @functools.cache

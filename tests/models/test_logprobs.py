@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -103,6 +105,13 @@ def test_the_head_is_as_before_afterwards(model):
     before = model(input_ids=ids).logits
     response_logprobs(model, pad_responses(ROWS))
     assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_threads_do_not_meet_a_model_without_its_head(model):
+    alone = response_logprobs(model, pad_responses(ROWS))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: response_logprobs(model, pad_responses(ROWS)), range(40)))
+    assert all(torch.allclose(values, alone) for values in found)
 
 
 def test_with_adapters_off_the_model_is_its_own_reference(model):

@@ -223,6 +223,15 @@ def test_one_kind_of_outcome_makes_no_pairs(base: Path, tmp_path: Path) -> None:
         train(config(base, tmp_path / "data", tmp_path / "prm", loss="dpo"))
 
 
+def test_files_of_preference_data_train_too(base: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Question {i}?", "chosen": "total so", "rejected": "earn how"} for i in range(12)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows) + "{}\n")
+    result = train(config(base, tmp_path / "pairs.jsonl", tmp_path / "prm", loss="dpo", held_out=0.3))
+    manifest = json.loads((result.output / "manifest.json").read_text())
+    assert manifest["counts"]["train"]["pairs"] == result.examples == 12 - manifest["counts"]["eval"]["responses"] // 2
+    assert list(manifest["counts"]["train"]["left_out"].values()) == [1]
+
+
 @pytest.mark.parametrize("sharded", [DistributedType.FSDP, DistributedType.DEEPSPEED])
 def test_sharded_weights_are_refused(sharded: DistributedType) -> None:
     refuse_sharding(DistributedType.MULTI_CPU)
