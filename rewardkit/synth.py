@@ -26,7 +26,7 @@ from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
 from rewardkit.generate.usage import usage
 from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
-from rewardkit.store.dataset import from_record, read_manifest, to_record
+from rewardkit.store.dataset import from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import Source
 from rewardkit.store.state import RunState
@@ -36,7 +36,10 @@ from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, Trace, content_id
 
 if TYPE_CHECKING:
-    from rewardkit.labelers import Labeler
+    from rewardkit.labelers.pool import LabelPool
+
+_ROWS_PER_WORKER = 64
+"""Existing traces that are labelled between two writes to disk, for each process."""
 
 Progress = Callable[[int, int], None]
 """Called with (items done, items in all) after each batch."""
@@ -89,6 +92,7 @@ class SynthConfig(Config):
         prompt: how a problem is put, see `PromptConfig`.
         split: the rule that cuts responses into steps, see `rewardkit.text.split`.
         labelers: names of labelers, or ``path/to/file.py:Class``.
+        label_workers: how many processes label; more pay where a label costs milliseconds (proofs, formulas).
         allow_code: let labelers such as ``code`` run, in a sandbox, programs that a model wrote.
         output: the folder of the run.
         seed: of the sampling.
@@ -101,6 +105,7 @@ class SynthConfig(Config):
     prompt: PromptConfig = PromptConfig()
     split: SplitRule = "lines"
     labelers: tuple[str, ...] = ()
+    label_workers: int = Field(default=1, ge=1)
     allow_code: bool = False
     output: str
     seed: int = 0
@@ -145,9 +150,9 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         ConfigError: the config cannot be carried out, or the output folder belongs to another run.
         DataError: the source cannot be read, or not one trace came out.
     """
-    from rewardkit.labelers import load_labeler
+    from rewardkit.labelers.pool import LabelPool
 
-    labelers = [load_labeler(name, allow_code=config.allow_code) for name in config.labelers]
+    pool = LabelPool(config.labelers, workers=config.label_workers, allow_code=config.allow_code)
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
     with RunState(config.output, _bound(config)) as state:
         state.begin(work.ids, work.inputs)
@@ -155,9 +160,9 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         if state.finished and (output / "manifest.json").is_file() and (output / "data").is_dir():
             return SynthResult(output, read_manifest(output), already_done=True)
         try:
-            _work_off(config, work, labelers, state, progress)
+            _work_off(config, work, pool, state, progress)
         finally:
-            _close(labelers)
+            pool.close()
             work.close()
         manifest = _export(config, work, state)
         state.finish()
@@ -165,16 +170,9 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
 
 
 def _bound(config: SynthConfig) -> dict[str, Any]:
-    """What a folder is bound to: all but where it lies, and where an endpoint is and what it may cost."""
-    return config.model_dump(mode="json", exclude={"output": True, "generator": {"endpoint": True}})
-
-
-def _close(parts: Sequence[Labeler | Generator]) -> None:
-    """End the processes of those that have some."""
-    for part in parts:
-        close = getattr(part, "close", None)
-        if close is not None:
-            close()
+    """What a folder is bound to: all but where it lies, how many label, where an endpoint is and what it may cost."""
+    free: dict[str, Any] = {"output": True, "label_workers": True, "generator": {"endpoint": True}}
+    return config.model_dump(mode="json", exclude=free)
 
 
 def export_generations(folder: str | Path, path: str | Path) -> int:
@@ -254,8 +252,9 @@ class GenerateWork:
 
     def close(self) -> None:
         """See `Work`."""
-        if self._generator is not None:
-            _close([self._generator])
+        from rewardkit.labelers.pool import close_all
+
+        close_all([self._generator])
 
     def _generate(self, state: RunState, start: int, stop: int) -> list[dict[str, Any]]:
         if self._generator is None:
@@ -316,11 +315,11 @@ def item_seed(seed: int, id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:4], "big") >> 1
 
 
-def _work_off(
-    config: SynthConfig, work: Work, labelers: Sequence[Labeler], state: RunState, progress: Progress | None
-) -> None:
+def _work_off(config: SynthConfig, work: Work, pool: LabelPool, state: RunState, progress: Progress | None) -> None:
     """Batches have fixed bounds, so that a batch that was cut short is made again as it was."""
     total, size = len(work.ids), config.generator.batch_size
+    if config.traces is not None:  # nothing is generated: batches may be as long as the processes like them
+        size = max(size, _ROWS_PER_WORKER * pool.workers)
     first = state.first_open()
     if first is None:
         return
@@ -329,28 +328,24 @@ def _work_off(
     for start in range(first - first % size, total, size):
         began = time.monotonic()
         stop = min(start + size, total)
-        records = [_labelled(make, labelers) for make in work.traces(state, start, stop)]
+        records = _labelled(list(work.traces(state, start, stop)), pool)
         state.put_rows(start, records, time.monotonic() - began)
         if progress:
             progress(stop, total)
 
 
-def _labelled(make: Callable[[], LabelledTrace], labelers: Sequence[Labeler]) -> dict[str, Any] | str:
-    """The finished record of one item, or the reason why there is none."""
-    doing = "trace"
+def _labelled(makers: Sequence[Callable[[], LabelledTrace]], pool: LabelPool) -> list[dict[str, Any] | str]:
+    """The finished record of each item, or the reason why there is none."""
+    made = [_made(make) for make in makers]
+    records = iter(pool.label([row for row in made if isinstance(row, LabelledTrace)]))
+    return [next(records) if isinstance(row, LabelledTrace) else row for row in made]
+
+
+def _made(make: Callable[[], LabelledTrace]) -> LabelledTrace | str:
     try:
-        row = make()
-        # Labels that the trace came with stay, but for those of a source that now labels it anew.
-        labels = [x for x in row.labels if x.source not in {labeler.name for labeler in labelers}]
-        for labeler in labelers:
-            doing = f"labeler {labeler.name}"
-            labels += labeler.label(row.trace)
-        doing = "text"
-        record = to_record(LabelledTrace(row.trace, tuple(labels), row.scores))
-        json.dumps(record, ensure_ascii=False).encode("utf-8")  # Parquet takes no lone surrogates
-        return record
+        return make()
     except Exception as error:  # a bad row is data, whatever is wrong with it
-        reason = str(error) if isinstance(error, BadItem) else f"{doing}: {type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, BadItem) else f"trace: {type(error).__name__}: {error}"
         return " ".join(reason.split())
 
 

@@ -5,6 +5,7 @@ problems -> traces -> labels -> dataset -> reward model -> scores -> a choice or
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,14 @@ Message = Mapping[str, Any]
 """One chat message as OpenAI's API and chat templates have it: ``{"role": "user", "content": "..."}``."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _frozen(mapping: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(mapping)
+
+
+# So that traces can be sent to other processes.
+copyreg.pickle(MappingProxyType, lambda mapping: (_frozen, (dict(mapping),)))
 
 
 def content_id(*parts: object) -> str:
