@@ -83,6 +83,8 @@ def test_boxes():
         (r"\text{East}", "east", True),
         ("5 million", r"5*10^6", True),
         ("x=3", "3", True),
+        (r"\theta+x", r"x+\theta", True),
+        (r"e--\frac{1}{2}", "e--0.5", False),  # two dashes of LaTeX are one long one
     ],
 )
 def test_prm800ks_grader(given, truth, equal):
@@ -96,7 +98,7 @@ def test_too_long_an_answer_equals_only_its_copy():
 
 @pytest.mark.parametrize(
     "text",
-    ["__import__('os')", "(" * 40 + "1" + ")" * 40, "1 1", "1;2", "x.y", "[1]", "lambda x", "", "é"],
+    ["__import__('os')", "(" * 40 + "1" + ")" * 40, "1 1", "1;2", "x.y", "[1]", "lambda x", "", "\u4e2d\u6587", "_"],
 )
 def test_the_difference_reads_nothing_but_its_grammar(text):
     assert difference.is_zero(text, "1") is False

@@ -12,7 +12,7 @@ from typing import Any
 
 MAX_TOKENS = 300
 MAX_DEPTH = 30
-_TOKEN = re.compile(r"(?:(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(j?)|([a-z][a-z0-9]*)|(\*\*|[-+*/^()!]))")
+_TOKEN = re.compile(r"(?:(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(j?)|([^\W\d_][^\W_]*)|(\*\*|[-+*/^()!]))")
 
 
 def prepare() -> None:
@@ -137,7 +137,7 @@ class _Reader:
                 raise ValueError("a bracket is not closed")
             return known.get(name, sympy.Function(name))(inside)
         value = sympy.Integer(1)
-        for letter, digits in re.findall(r"([a-z])|(\d+)", name):
+        for letter, digits in re.findall(r"([^\W\d_])|(\d+)", name):
             value *= sympy.Symbol(letter) if letter else sympy.Integer(int(digits))
         return value
 

@@ -13,6 +13,7 @@ from rewardkit.rewards.compat.tables import LATEX_MATRICES, LATEX_NAMES, LATEX_S
 MAX_DEPTH = 100
 
 _CHARACTERS = {"\\": "\n", "!": "", ",": " ", ";": " ", ":": " ", " ": " ", "\n": " "}
+_LIGATURES = {"---": "\u2014", "--": "\u2013", "''": "\u201d", "``": "\u201c"}
 _BOARD = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
 _MACRO = re.compile(r"\\([^\W\d_]+|.)\s*", re.DOTALL)
 
@@ -53,6 +54,10 @@ class _Reader:
         return made
 
     def character(self) -> str:
+        for mark, dash in _LIGATURES.items():
+            if self.text.startswith(mark, self.at):
+                self.at += len(mark)
+                return dash
         character = self.text[self.at]
         self.at += 1
         if character == "{":
