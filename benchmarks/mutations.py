@@ -299,8 +299,8 @@ MUTATIONS: dict[str, tuple[Mutation, ...]] = {
         Mutation(
             "what is refuted is a premise",
             L + "proof.py",
-            "for known in self.known if known.solid]",
-            "for known in self.known]",
+            "for known in self.known if known.solid)]",
+            "for known in self.known)]",
         ),
         Mutation(
             "blame falls on the innocent", L + "proof.py", "if finding[0] == 0.0 and scope.shaky(claim):", "if False:"
