@@ -171,14 +171,14 @@ def _headless(model: Any) -> Iterator[Any]:
         raise ConfigError(f"the head of {type(model).__name__} is no plain linear layer; leave it out of the adapters")
     with _lock:
         held = head.__dict__.get("forward")
-        head.forward = lambda hidden: hidden  # type: ignore[method-assign]
+        head.__dict__["forward"] = lambda hidden: hidden
         try:
             yield head
         finally:
             if held is None:
-                del head.forward
+                del head.__dict__["forward"]
             else:
-                head.forward = held
+                head.__dict__["forward"] = held
 
 
 @functools.cache
