@@ -83,6 +83,7 @@ def test_boxes():
         (r"\text{East}", "east", True),
         ("5 million", r"5*10^6", True),
         ("x=3", "3", True),
+        ("2xx^2", "2x^3", True),
         (r"\theta+x", r"x+\theta", True),
         (r"e--\frac{1}{2}", "e--0.5", False),  # two dashes of LaTeX are one long one
     ],

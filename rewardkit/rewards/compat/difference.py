@@ -12,6 +12,7 @@ from typing import Any
 
 MAX_TOKENS = 300
 MAX_DEPTH = 30
+_LETTERS = re.compile(r"([^\W\d_])|(\d+)")  # of a name that stands for a product: xx^2 is x times x^2
 _TOKEN = re.compile(r"(?:(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(j?)|([^\W\d_][^\W_]*)|(\*\*|[-+*/^()!]))")
 
 
@@ -45,9 +46,11 @@ class _Reader:
             match = _TOKEN.match(text, place)
             if match is None or len(self.tokens) >= MAX_TOKENS:
                 raise ValueError(f"'{text[place : place + 20]}' cannot be read")
-            kind = "number" if match[1] else "name" if match[3] else "operator"
-            self.tokens.append((kind, match[0]))
             place = match.end()
+            if match[3] and match[3] != "pi" and text[place : place + 1] != "(":
+                self.tokens += [("name" if a else "number", a or b) for a, b in _LETTERS.findall(match[3])]
+            else:
+                self.tokens.append(("number" if match[1] else "name" if match[3] else "operator", match[0]))
 
     def whole(self) -> Any:
         value = self.sum()
@@ -136,10 +139,7 @@ class _Reader:
             if self.take()[1] != ")":
                 raise ValueError("a bracket is not closed")
             return known.get(name, sympy.Function(name))(inside)
-        value = sympy.Integer(1)
-        for letter, digits in re.findall(r"([^\W\d_])|(\d+)", name):
-            value *= sympy.Symbol(letter) if letter else sympy.Integer(int(digits))
-        return value
+        return sympy.Symbol(name)
 
 
 def _number(text: str) -> Any:
