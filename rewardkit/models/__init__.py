@@ -45,7 +45,8 @@ def load_reward_model(name: str, **options: Any) -> RewardModel:
 
     Args:
         name: a folder with ``reward_model.json``, or the ``http(s)://`` address of a scoring service.
-        options: passed on: ``dtype``, ``device`` for a folder; ``api_key``, ``model``, ``timeout`` for an address.
+        options: passed on: ``dtype``, ``device`` for a folder, of an implicit model also ``reference``; ``api_key``,
+            ``model``, ``timeout`` for an address.
 
     Raises:
         ConfigError: the folder is no reward model, or of a kind that cannot be scored with yet.
