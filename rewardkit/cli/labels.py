@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 OPTIONS = {
     "recheck": {"sample": "200", "solver": "coq", "seed": "0"},
     "export": {"format": "trl-stepwise", "source": "", "to": ""},
+    "merge": {
+        "output": "",
+        "gold": "",
+        "sources": "",
+        "method": "stack",
+        "name": "merged",
+        "abstain": "",
+        "calibration": "auto",
+        "seed": "0",
+    },
 }
 """From an action to its options and their defaults."""
 
@@ -22,7 +32,8 @@ def labels(
         str,
         typer.Argument(
             help="recheck: prove a sample of the labels again, with another solver. "
-            "export: write them in a format of others."
+            "export: write them in a format of others. "
+            "merge: several sources into one calibrated label."
         ),
     ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
@@ -30,18 +41,21 @@ def labels(
         list[str] | None,
         typer.Argument(
             help="recheck: sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0. "
-            "export: format=trl-stepwise, source=NAME (of the labels), to=FILE."
+            "export: format=trl-stepwise, source=NAME (of the labels), to=FILE. "
+            "merge: output=DIR, gold=NAME,NAME (sources that count as the truth), sources=NAME,NAME (voters; else all "
+            "of gold's meaning), method=stack, average, majority, count, dawid-skene, glad or mace, name=merged, "
+            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic, seed=0."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look into the labels of a dataset, or write them in a format of others."""
+    """Look into the labels of a dataset, merge them, or write them in a format of others."""
     from rewardkit.errors import ConfigError
 
     if action not in OPTIONS:
         raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
     given = _options(action, options or [])
-    (_recheck if action == "recheck" else _export)(directory, given, json)
+    {"recheck": _recheck, "export": _export, "merge": _merge}[action](directory, given, json)
 
 
 def _options(action: str, given: list[str]) -> dict[str, str]:
@@ -55,6 +69,12 @@ def _options(action: str, given: list[str]) -> dict[str, str]:
             raise ConfigError(f"unknown option '{option}': there are {known}")
         values[key] = value
     return values
+
+
+def _merge(directory: Path, given: dict[str, str], json: bool) -> None:
+    from rewardkit.cli.merge import merge
+
+    merge(directory, given, json)
 
 
 def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from rewardkit.store import write_dataset
+from rewardkit.store import LabelledTrace, write_dataset
 from rewardkit.store.formats import from_trl_stepwise
+from rewardkit.types import Problem, StepLabel, Trace
 
 ROW = {"prompt": "How many?", "completions": ["1 + 1 = 2", "so 3"], "labels": [True, False]}
 
@@ -21,3 +22,21 @@ def test_what_is_missing_is_said(cli, tmp_path):
     write_dataset(tmp_path / "set", [from_trl_stepwise(ROW)], {})
     run = cli("labels", "export", "set", "source=trl")
     assert (run.returncode, run.stderr) == (1, "error: export needs to=FILE.jsonl\n")
+
+
+def test_merge_prints_the_prior_beside_the_merged_labels(cli, tmp_path):
+    rows = []
+    for number in range(40):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["step"])
+        right = float(number % 3 > 0)
+        said = {"z3": right, "judge": 0.8 if right else 0.4, "other": None}
+        rows.append(LabelledTrace(trace, tuple(StepLabel(trace.id, 0, p, s, "local") for s, p in said.items())))
+    write_dataset(tmp_path / "set", rows, {})
+    run = cli("labels", "merge", "set", "output=out", "gold=z3", "--json")
+    found = json.loads(run.stdout)
+    assert [row["name"] for row in found["held_out"]] == ["prior", "judge", "other", "stack"]
+    assert found["labelled"] == 40
+    again = cli("labels", "merge", "out", "output=out", "gold=z3")
+    assert (again.returncode, again.stderr.split(";")[0]) == (1, "error: there already is a source 'merged'")
+    missing = cli("labels", "merge", "set", "gold=z3")
+    assert (missing.returncode, missing.stderr.split(",")[0]) == (1, "error: merge needs output=DIR")

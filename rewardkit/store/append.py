@@ -1,0 +1,111 @@
+"""Write a dataset with labels of one more source, column by column: no object is made for a trace or a label."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from rewardkit.errors import DataError
+from rewardkit.store.card import dataset_card
+from rewardkit.store.dataset import LABEL, _swap, read_manifest
+from rewardkit.store.files import write_text
+from rewardkit.store.rows import file_digest
+from rewardkit.types import Meaning
+
+
+def append_labels(
+    folder: str | Path,
+    output: str | Path,
+    source: str,
+    meaning: Meaning,
+    p: NDArray[np.float64],
+    evidence: Sequence[str],
+    manifest: Mapping[str, Any],
+    kept: NDArray[np.bool_] | None = None,
+) -> None:
+    """Write the dataset of a folder, every step with one label more.
+
+    Args:
+        folder: the dataset.
+        output: where the new one is written; it may be the same folder.
+        source: name of the new labels.
+        meaning: of them.
+        p: (steps,) over all steps in the order of the dataset; NaN for an abstention.
+        evidence: one line a step.
+        manifest: keys to add to the manifest.
+        kept: (steps,) True for the steps that get a label; None for all.
+
+    Raises:
+        DataError: the dataset cannot be read, or has another number of steps.
+    """
+    root, kept = Path(output), np.ones(len(p), dtype=np.bool_) if kept is None else kept
+    root.mkdir(parents=True, exist_ok=True)
+    work = root / ".data.tmp"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    done = 0
+    for file in sorted((Path(folder) / "data").glob("*.parquet")):
+        with (
+            pq.ParquetFile(file) as parquet,
+            pq.ParquetWriter(work / file.name, parquet.schema_arrow, compression="zstd") as writer,
+        ):
+            for batch in parquet.iter_batches(batch_size=20_000):
+                made, steps = _appended(batch, done, source, meaning, p, evidence, kept)
+                writer.write_batch(made)
+                done += steps
+    if done != len(p):
+        shutil.rmtree(work)
+        raise DataError(f"{folder} has {done} steps, but {len(p)} labels were to be added: did it change?")
+    _swap(work, root / "data")
+    _write_manifest(Path(folder), root, source, p[kept], manifest)
+
+
+def _appended(
+    batch: Any, done: int, source: str, meaning: str, p: Any, evidence: Sequence[str], kept: Any
+) -> tuple[Any, int]:
+    lengths = batch.column("steps").value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    steps = int(lengths.sum())
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    first = np.concatenate([[0], np.cumsum(lengths)])
+    mask = kept[done : done + steps]
+    place = (np.arange(steps) - first[rows])[mask]
+    rows = rows[mask]
+    values = p[done : done + steps][mask]
+    texts = [text for text, used in zip(evidence[done : done + steps], mask.tolist(), strict=True) if used]
+    fields = [
+        pa.array(place, pa.int32()),
+        pa.array(values, pa.float64(), from_pandas=True),  # NaN becomes null: an abstention
+        pa.array([source] * len(rows), pa.string()),
+        pa.array([meaning] * len(rows), pa.string()),
+        pa.array(texts, pa.string()),
+    ]
+    new = pa.StructArray.from_arrays(fields, fields=list(LABEL))
+    lists = batch.column("labels")
+    counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    every = pa.concat_arrays([lists.flatten().cast(LABEL), new])
+    row = np.concatenate([np.repeat(np.arange(len(counts)), counts), rows])
+    order = np.argsort(row, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(counts)))])
+    kind = batch.schema.field("labels").type
+    merged = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), every.take(pa.array(order))).cast(kind)
+    return batch.set_column(batch.schema.get_field_index("labels"), batch.schema.field("labels"), merged), steps
+
+
+def _write_manifest(folder: Path, root: Path, source: str, p: Any, extra: Mapping[str, Any]) -> None:
+    old = read_manifest(folder)
+    counts = dict(old["counts"])
+    said = Counter(np.where(np.isnan(p), "abstained", np.where(p >= 0.5, "correct", "wrong")).tolist())
+    known = {name: said[name] for name in ("correct", "wrong", "abstained")}
+    counts["labels"] = {**counts.get("labels", {}), source: known}
+    full = {**old, **extra, "counts": counts, "data": file_digest(root / "data")}
+    write_text(root / "README.md", dataset_card(root.name, full))
+    write_text(root / "manifest.json", json.dumps(full, ensure_ascii=False, indent=2) + "\n")
