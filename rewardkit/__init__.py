@@ -14,6 +14,8 @@ from rewardkit.types import Meaning, Message, Problem, Step, StepLabel, StepScor
 if TYPE_CHECKING:
     from rewardkit.labelers import load_labeler
     from rewardkit.models import load_reward_model
+    from rewardkit.rewards import load_reward
+    from rewardkit.search import best_of_n, majority, weighted_vote
     from rewardkit.text.split import split_steps
 
 __version__ = "0.1.0"
@@ -32,16 +34,24 @@ __all__ = [
     "Trace",
     "VerifierError",
     "__version__",
+    "best_of_n",
     "content_id",
     "load_labeler",
+    "load_reward",
     "load_reward_model",
+    "majority",
     "split_steps",
+    "weighted_vote",
 ]
 
 _LAZY = {
+    "best_of_n": "rewardkit.search",
     "load_labeler": "rewardkit.labelers",
+    "load_reward": "rewardkit.rewards",
     "load_reward_model": "rewardkit.models",
+    "majority": "rewardkit.search",
     "split_steps": "rewardkit.text.split",
+    "weighted_vote": "rewardkit.search",
 }
 """From a name to the module that it is loaded from when first asked for."""
 
