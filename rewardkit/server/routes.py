@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from rewardkit.server.errors import ApiError, http_exception, to_api_error
+from rewardkit.server.grader_schema import GraderRunRequest, GraderValidateRequest
+from rewardkit.server.graders import Graders
 from rewardkit.server.guard import Guard
 from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
 from rewardkit.server.service import RewardService
@@ -50,6 +52,19 @@ async def rewards(body: RewardsRequest, request: Request) -> JSONResponse:
     return JSONResponse(await _until_disconnected(request, _service(request).rewards(body)))
 
 
+@router.post("/v1/fine_tuning/alpha/graders/run")
+async def run_grader(body: GraderRunRequest, request: Request) -> JSONResponse:
+    """OpenAI's grader call."""
+    return JSONResponse(await _until_disconnected(request, _graders(request).run(body)))
+
+
+@router.post("/v1/fine_tuning/alpha/graders/validate")
+async def validate_grader(body: GraderValidateRequest, request: Request) -> JSONResponse:
+    """Whether the grader could run here; the answer repeats it."""
+    _graders(request).validate(body.grader)
+    return JSONResponse({"grader": body.grader.model_dump(mode="json", exclude_none=True)})
+
+
 @router.get("/v1/models")
 async def models(request: Request) -> JSONResponse:
     """The served models, with what a client of rewards must know of them."""
@@ -76,6 +91,15 @@ def _service(request: Request) -> RewardService:
     if not isinstance(service, RewardService):
         raise ApiError(503, "the model is still loading", retry_after=2)
     return service
+
+
+def _graders(request: Request) -> Graders:
+    """Made at the first call, since the host makes the service when it starts."""
+    service = _service(request)
+    graders = getattr(request.app.state, "rewardkit_graders", None)
+    if not isinstance(graders, Graders) or graders.service is not service:
+        graders = request.app.state.rewardkit_graders = Graders(service)
+    return graders
 
 
 async def _until_disconnected(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
