@@ -24,6 +24,7 @@ _COMMANDS = {
     "serve": "rewardkit.cli.serve:serve",
     "show": "rewardkit.cli.show:show",
     "labels": "rewardkit.cli.labels:labels",
+    "audit": "rewardkit.cli.audit:audit",
     "recipes": "rewardkit.cli.recipes:recipes",
     "doctor": "rewardkit.cli.doctor:doctor",
 }

@@ -23,6 +23,7 @@ OPTIONS = {
         "calibration": "auto",
         "seed": "0",
     },
+    "decide": {"file": "", "output": "", "name": "audited"},
 }
 """From an action to its options and their defaults."""
 
@@ -33,7 +34,8 @@ def labels(
         typer.Argument(
             help="recheck: prove a sample of the labels again, with another solver. "
             "export: write them in a format of others. "
-            "merge: several sources into one calibrated label."
+            "merge: several sources into one calibrated label. "
+            "decide: take in what was decided on the page of `rewardkit audit`."
         ),
     ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
@@ -44,7 +46,8 @@ def labels(
             "export: format=trl-stepwise, source=NAME (of the labels), to=FILE. "
             "merge: output=DIR, gold=NAME,NAME (sources that count as the truth), sources=NAME,NAME (voters; else all "
             "of gold's meaning), method=stack, average, majority, count, dawid-skene, glad or mace, name=merged, "
-            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic, seed=0."
+            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic, seed=0. "
+            "decide: file=decisions.jsonl, output=DIR, name=audited (of the new source)."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -55,7 +58,7 @@ def labels(
     if action not in OPTIONS:
         raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
     given = _options(action, options or [])
-    {"recheck": _recheck, "export": _export, "merge": _merge}[action](directory, given, json)
+    {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide}[action](directory, given, json)
 
 
 def _options(action: str, given: list[str]) -> dict[str, str]:
@@ -75,6 +78,22 @@ def _merge(directory: Path, given: dict[str, str], json: bool) -> None:
     from rewardkit.cli.merge import merge
 
     merge(directory, given, json)
+
+
+def _decide(directory: Path, given: dict[str, str], json: bool) -> None:
+    from rewardkit.cli._output import panel, print_json
+    from rewardkit.errors import ConfigError
+    from rewardkit.labels.suspects import add_decisions
+
+    for key, what in (("file", "decisions.jsonl"), ("output", "DIR")):
+        if not given[key]:
+            raise ConfigError(f"decide needs {key}={what}")
+    counts = add_decisions(directory, given["output"], given["file"], given["name"])
+    if json:
+        print_json({"output": given["output"], "source": given["name"], "decisions": counts})
+        return
+    rows = [("source", given["name"]), *((name, f"{n:,}") for name, n in counts.items()), ("folder", given["output"])]
+    panel("decisions taken in", rows)
 
 
 def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:

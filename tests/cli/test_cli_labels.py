@@ -40,3 +40,21 @@ def test_merge_prints_the_prior_beside_the_merged_labels(cli, tmp_path):
     assert (again.returncode, again.stderr.split(";")[0]) == (1, "error: there already is a source 'merged'")
     missing = cli("labels", "merge", "set", "gold=z3")
     assert (missing.returncode, missing.stderr.split(",")[0]) == (1, "error: merge needs output=DIR")
+
+
+def test_audit_writes_a_list_and_a_page_and_decisions_are_taken_in(cli, tmp_path):
+    rows = []
+    for number in range(30):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["good work" if number % 3 else "a blunder"])
+        said = {"judge": float(number % 3 > 0 and number != 1), "other": float(number % 3 > 0)}
+        rows.append(LabelledTrace(trace, tuple(StepLabel(trace.id, 0, p, s, "local") for s, p in said.items())))
+    write_dataset(tmp_path / "set", rows, {})
+    run = cli("audit", "set", "--source", "judge", "--output", "found", "--json")
+    worst = json.loads(run.stdout)["suspects"][0]
+    assert worst["trace_id"] == rows[1].trace.id
+    assert (tmp_path / "found" / "audit.html").is_file()
+    decision = {key: worst[key] for key in ("trace_id", "step", "given")}
+    decision |= {"decision": "flip", "source": "judge", "meaning": "local"}
+    (tmp_path / "decisions.jsonl").write_text(json.dumps(decision))
+    done = cli("labels", "decide", "set", "file=decisions.jsonl", "output=out", "--json")
+    assert json.loads(done.stdout)["decisions"] == {"correct": 1}

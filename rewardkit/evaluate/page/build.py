@@ -23,7 +23,7 @@ from rewardkit.evaluate.page.payload import payload
 from rewardkit.evaluate.report import FILE_NAME, EvalReport
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 
-SCRIPTS = ("core.js", "plots.js", "list.js", "trace.js", "main.js")
+SCRIPTS = ("core.js", "plots.js", "list.js", "trace.js", "main.js", "decide.js")
 """The parts of the page's one script, in this order."""
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -76,7 +76,12 @@ def write_page(folder: Path, output: Path | None = None, limit: int | None = Non
 
 
 def build_page(
-    rows: Iterable[LabelledTrace], report: EvalReport | None = None, *, title: str = "traces", total: int | None = None
+    rows: Iterable[LabelledTrace],
+    report: EvalReport | None = None,
+    *,
+    title: str = "traces",
+    total: int | None = None,
+    audit: dict[str, Any] | None = None,
 ) -> str:
     """The page as text.
 
@@ -85,6 +90,7 @@ def build_page(
         report: figures and plots to show above them.
         title: of the page, such as the name of the dataset.
         total: how many traces there are in all, where not all are shown.
+        audit: suspects to decide on, as `rewardkit.labels.suspects.write_audit` gives them.
 
     >>> from rewardkit.types import Problem, Trace
     >>> page = build_page([LabelledTrace(Trace.create(Problem.create("1+1?"), ["</script>"]))])
@@ -92,6 +98,8 @@ def build_page(
     True
     """
     data = payload(rows, report, title, total)
+    if audit is not None:
+        data["audit"] = audit
     script = "\n".join(_asset(name) for name in SCRIPTS)
     style = _asset("page.css")
     parts = {
