@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -28,6 +28,8 @@ from rewardkit.rewards.rendezvous import Rendezvous, Verdict
 CLIENT_SECONDS = 180.0
 """OpenRLHF's own limit of a request."""
 _POLL = 0.5
+SPECIAL_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
+"""Cut from the end of a response before it is rewarded."""
 
 
 class RewardRequest(BaseModel):
@@ -72,7 +74,7 @@ class RemoteRewards:
         *,
         seconds: float = 120.0,
         fallback: float = 0.0,
-        special_tokens: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>"),
+        special_tokens: tuple[str, ...] = SPECIAL_TOKENS,
     ) -> None:
         if seconds >= CLIENT_SECONDS:
             raise ConfigError(f"seconds is {seconds:g}; OpenRLHF's client gives up after {CLIENT_SECONDS:g}")
@@ -110,10 +112,19 @@ class RemoteRewards:
         >>> RemoteRewards("ttrl", 2).response("a: b</s>", "a: ")
         'b'
         """
-        text = query.removeprefix(prompt)
-        while (token := next((t for t in self.special_tokens if text.endswith(t)), None)) is not None:
-            text = text[: -len(token)]
-        return text
+        return response_of(query, prompt, self.special_tokens)
+
+
+def response_of(query: str, prompt: str, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> str:
+    """See `RemoteRewards.response`.
+
+    >>> response_of("a: b<|im_end|></s>", "a: ")
+    'b'
+    """
+    text = query.removeprefix(prompt)
+    while (token := next((t for t in special_tokens if text.endswith(t)), None)) is not None:
+        text = text[: -len(token)]
+    return text
 
 
 def router(rewards: RemoteRewards, path: str = "/get_reward") -> APIRouter:
@@ -140,6 +151,20 @@ def router(rewards: RemoteRewards, path: str = "/get_reward") -> APIRouter:
     return routes
 
 
+def rewards_of_environment() -> RemoteRewards | None:
+    """What ``REWARDKIT_REWARD`` and ``REWARDKIT_SAMPLES`` say; None without the latter.
+
+    Raises:
+        ConfigError: ``REWARDKIT_SAMPLES`` is no number, or there is no such reward.
+    """
+    samples = os.environ.get("REWARDKIT_SAMPLES", "")
+    if not samples:
+        return None
+    if not samples.isdigit():
+        raise ConfigError(f"REWARDKIT_SAMPLES is '{samples}'; set it to OpenRLHF's n_samples_per_prompt, a number")
+    return RemoteRewards(os.environ.get("REWARDKIT_REWARD", "ttrl"), int(samples))
+
+
 def app(rewards: RemoteRewards | None = None) -> FastAPI:
     """A server of its own. Without an argument the environment says which: ``REWARDKIT_REWARD`` (a name, default ttrl)
     and ``REWARDKIT_SAMPLES`` (n_samples_per_prompt, needed).
@@ -147,11 +172,9 @@ def app(rewards: RemoteRewards | None = None) -> FastAPI:
     Raises:
         ConfigError: ``REWARDKIT_SAMPLES`` is wanted and is no number.
     """
+    rewards = rewards or rewards_of_environment()
     if rewards is None:
-        samples = os.environ.get("REWARDKIT_SAMPLES", "")
-        if not samples.isdigit():
-            raise ConfigError("set REWARDKIT_SAMPLES to OpenRLHF's n_samples_per_prompt")
-        rewards = RemoteRewards(os.environ.get("REWARDKIT_REWARD", "ttrl"), int(samples))
+        raise ConfigError("set REWARDKIT_SAMPLES to OpenRLHF's n_samples_per_prompt")
     made = FastAPI(title="RewardKit rewards for OpenRLHF", docs_url=None, redoc_url=None)
     made.include_router(router(rewards))
     return made

@@ -101,7 +101,7 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     if fault["type"] == "json_invalid":
         reason = fault.get("ctx", {}).get("error", "")
         return ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
-    if fault["loc"] == ("body",):
+    if fault["loc"] == ("body",) and fault["type"] != "value_error":
         return ApiError(400, "the body must be a JSON object, sent with 'Content-Type: application/json'")
     path = [p for p in fault["loc"] if isinstance(p, int) or not re.match(r"body$|str$|list\[|function-", p)]
     param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or None

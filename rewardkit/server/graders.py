@@ -28,7 +28,7 @@ from rewardkit.server.grader_schema import (
     StringCheckGrader,
     TextSimilarityGrader,
 )
-from rewardkit.server.schema import MAX_STEPS, RewardsRequest
+from rewardkit.server.schema import MAX_STEPS, rewards_request
 from rewardkit.server.service import RewardService
 from rewardkit.server.similarity import check_metric, similarity
 from rewardkit.server.template import parse_template, render
@@ -144,7 +144,7 @@ class Graders:
             raise DataError("the input holds the response alone; give the question as a message before it")
         question = [{"role": "system" if role == "developer" else role, "content": text} for role, text in messages]
         body = {"model": model, "input": [{"messages": question, "response": response}]}
-        answer = await self.service.rewards(RewardsRequest.model_validate(body))
+        answer = await self.service.rewards(rewards_request(body))
         return _Grade(float(answer["data"][0]["score"]), int(answer["usage"]["total_tokens"]), model)
 
     async def _in_thread(self, function: Callable[..., float | None], *arguments: Any) -> float | None:

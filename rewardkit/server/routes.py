@@ -13,10 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from rewardkit.rewards.openrlhf import RewardRequest, rewards_of_environment
 from rewardkit.server.errors import ApiError, http_exception, to_api_error
 from rewardkit.server.grader_schema import GraderRunRequest, GraderValidateRequest
 from rewardkit.server.graders import Graders
 from rewardkit.server.guard import Guard
+from rewardkit.server.ranking import RerankRequest, ScoreRequest, get_reward, group_reward, rerank, score
 from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
 from rewardkit.server.service import RewardService
 
@@ -65,6 +67,28 @@ async def validate_grader(body: GraderValidateRequest, request: Request) -> JSON
     return JSONResponse({"grader": body.grader.model_dump(mode="json", exclude_none=True)})
 
 
+@router.post("/get_reward")
+async def openrlhf_reward(body: RewardRequest, request: Request) -> JSONResponse:
+    """OpenRLHF's remote reward: by the served model, or by whole groups where REWARDKIT_SAMPLES says so."""
+    groups = getattr(request.app.state, "rewardkit_groups", None)
+    work = get_reward(_service(request), body) if groups is None else group_reward(groups, body)
+    return JSONResponse(await _until_disconnected(request, work))
+
+
+@router.post("/v1/score")
+@router.post("/score", include_in_schema=False)
+async def score_pairs(body: ScoreRequest, request: Request) -> JSONResponse:
+    """The score of each response to its question, in vLLM's shape."""
+    return JSONResponse(await _until_disconnected(request, score(_service(request), body)))
+
+
+@router.post("/v1/rerank")
+@router.post("/rerank", include_in_schema=False)
+async def rerank_responses(body: RerankRequest, request: Request) -> JSONResponse:
+    """The responses to one question, the best first."""
+    return JSONResponse(await _until_disconnected(request, rerank(_service(request), body)))
+
+
 @router.get("/v1/models")
 async def models(request: Request) -> JSONResponse:
     """The served models, with what a client of rewards must know of them."""
@@ -81,6 +105,7 @@ async def ready(request: Request) -> JSONResponse:
 
 def install(app: FastAPI, *, keys: list[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
     """Put the routes, the guard and the error shape of unknown routes into an app."""
+    app.state.rewardkit_groups = rewards_of_environment()
     app.router.routes.extend(router.routes)
     app.add_exception_handler(HTTPException, http_exception)
     app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)

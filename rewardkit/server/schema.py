@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rewardkit.errors import DataError
 from rewardkit.models.spec import Reducer
 from rewardkit.text.split import SplitRule
 
@@ -103,3 +104,16 @@ class RewardsRequest(_Strict):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, dict) else value
+
+
+def rewards_request(body: dict[str, Any]) -> RewardsRequest:
+    """A request that another route makes of its own body.
+
+    Raises:
+        DataError: a text of it cannot be scored.
+    """
+    try:
+        return RewardsRequest.model_validate(body)
+    except ValidationError as error:
+        message = str(error.errors(include_url=False, include_input=False)[0]["msg"])
+        raise DataError(message.removeprefix("Value error, ")) from None
