@@ -53,12 +53,17 @@ class ApiError(Exception):
         self.code = code
         self.retry_after = retry_after
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """See `error_body`."""
+        return error_body(self.status, self.message, self.param, self.code)
+
     def response(self) -> JSONResponse:
         """The HTTP answer."""
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(error_body(self.status, self.message, self.param, self.code), self.status, headers)
+        return JSONResponse(self.body, self.status, headers)
 
 
 def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -103,7 +108,12 @@ def _from_validation(error: RequestValidationError) -> ApiError:
         return ApiError(400, f"the body is not JSON: {reason}", code="invalid_json")
     if fault["loc"] == ("body",) and fault["type"] != "value_error":
         return ApiError(400, "the body must be a JSON object, sent with 'Content-Type: application/json'")
+    return from_fault(fault)
+
+
+def from_fault(fault: Mapping[str, Any], where: str = "") -> ApiError:
+    """400 for one of pydantic's errors, with the path to the field; `where` is what it lies in."""
     path = [p for p in fault["loc"] if isinstance(p, int) or not re.match(r"body$|str$|list\[|function-", p)]
-    param = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or None
+    param = (where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)).lstrip(".") or None
     message = str(fault["msg"]).removeprefix("Value error, ")
     return ApiError(400, f"{param}: {message}" if param else message, param=param)

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter("rewardkit_requests", "HTTP requests by status.", ["status"])
 PENDING = Gauge("rewardkit_pending_responses", "Responses that wait or run.", multiprocess_mode="livesum")
 RESPONSES = Counter("rewardkit_responses", "Responses scored.")
+REFUSED = Counter("rewardkit_refused_responses", "Responses that could not be scored, beside others that were.")
 STEPS = Counter("rewardkit_steps", "Steps scored.")
 TOKENS = Counter("rewardkit_tokens", "Tokens of the scored inputs.")
 CACHED_TOKENS = Counter("rewardkit_cached_tokens", "Tokens of them that the prefix cache held.")

@@ -109,4 +109,4 @@ async def get_reward(service: RewardService, body: RewardRequest) -> dict[str, A
 
 async def _answer(service: RewardService, model: str | None, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     items = [{"prompt": question, "response": response} for question, response in pairs]
-    return await service.rewards(rewards_request({"model": model, "input": items}))
+    return await service.rewards(rewards_request({"model": model, "input": items, "on_error": "fail"}))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from rewardkit.errors import DataError
 from rewardkit.models.spec import Reducer
@@ -14,7 +24,7 @@ MAX_RESPONSES = 1024
 MAX_STEPS = 256
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
-Extra = Literal["logits", "positions", "steps"]
+Extra = Literal["logits", "raw", "positions", "steps"]
 
 
 def _is_unicode(text: str) -> str:
@@ -80,6 +90,25 @@ class RewardInput(_Strict):
         return [m.flat() for m in self.messages] if self.messages is not None else self.prompt or ""
 
 
+class BadInput(RewardInput):
+    """An input that is none, kept in its place so that the others can be scored.
+
+    Attributes:
+        fault: pydantic's first error.
+    """
+
+    fault: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+
+def _kept(value: Any, handler: ValidatorFunctionWrapHandler) -> RewardInput:
+    try:
+        good: RewardInput = handler(value)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return BadInput.model_construct(fault=dict(fault))
+    return good
+
+
 class RewardsRequest(_Strict):
     """The body of ``POST /v1/rewards``.
 
@@ -88,15 +117,21 @@ class RewardsRequest(_Strict):
         input: one response or several.
         split_by: how the server splits a whole ``response``: a rule of `rewardkit.text.split`.
         aggregate: how step scores become the response's score; None takes the model's own reducer.
-        extras: sent as ``return``: ``logits`` (raw, a list of labels for each step), ``positions`` (token index of
-            each step's separator), ``steps`` (the steps' texts; always given where the server split).
+        calibrated: false leaves the model's temperature and bias out of the scores.
+        on_error: what an input that cannot be scored does: ``item`` gives it an ``error`` in place of its scores, and
+            the others theirs; ``fail`` answers the whole request with that error.
+        extras: sent as ``return``: ``logits`` (before activation, a list of labels for each step), ``raw`` (of them the
+            positive label's, or an implicit model's reward), ``positions`` (token index of each step's separator),
+            ``steps`` (the steps' texts; always given where the server split).
         user: for the caller's own records, as in OpenAI's API; unused.
     """
 
     model: str | None = None
-    input: list[RewardInput] = Field(min_length=1, max_length=MAX_RESPONSES)
+    input: list[Annotated[RewardInput, WrapValidator(_kept)]] = Field(min_length=1, max_length=MAX_RESPONSES)
     split_by: SplitRule = "auto"
     aggregate: Reducer | None = None
+    calibrated: bool = True
+    on_error: Literal["item", "fail"] = "item"
     extras: list[Extra] = Field(default_factory=list, alias="return")
     user: str | None = None
 

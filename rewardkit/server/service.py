@@ -16,8 +16,8 @@ from rewardkit.errors import DataError, RewardKitError
 from rewardkit.models.activation import step_probabilities
 from rewardkit.models.reduce import reduce_scores
 from rewardkit.server import metrics
-from rewardkit.server.errors import ApiError
-from rewardkit.server.schema import MAX_STEPS, RewardInput, RewardsRequest
+from rewardkit.server.errors import ApiError, from_fault
+from rewardkit.server.schema import MAX_STEPS, BadInput, RewardInput, RewardsRequest
 from rewardkit.server.scorer import Scorer, StepLogits
 from rewardkit.text.encode import EncodedSteps, encode_steps
 from rewardkit.text.split import SplitRule, split_steps
@@ -100,18 +100,35 @@ class RewardService:
         await self._idle.wait()
 
     async def _score(self, request: RewardsRequest) -> dict[str, Any]:
+        prepared, failed = await self._prepare_all(request)
+        if failed and (request.on_error == "fail" or not prepared):
+            raise failed[min(failed)]
+        logits = await self.scorer.logits([p.encoded for p in prepared.values()])
+        data = {i: self._datum(i, p, z, request) for (i, p), z in zip(prepared.items(), logits, strict=True)}
+        # Without scores at all, so that whoever does not look for errors meets a missing key and no number.
+        data |= {i: {"index": i, "object": "reward.error", **error.body} for i, error in failed.items()}
+        metrics.REFUSED.inc(len(failed))
+        return self._answer([data[i] for i in sorted(data)], list(prepared.values()), logits)
+
+    async def _prepare_all(self, request: RewardsRequest) -> tuple[dict[int, _Prepared], dict[int, ApiError]]:
+        """The inputs that can be scored and what is wrong with the others, by their place."""
         loop = asyncio.get_running_loop()
-        prepared = [
-            await loop.run_in_executor(self._tokenizing, self._prepare, index, item, request.split_by)
-            for index, item in enumerate(request.input)
-        ]
-        logits = await self.scorer.logits([p.encoded for p in prepared])
-        data = [self._datum(i, p, z, request) for i, (p, z) in enumerate(zip(prepared, logits, strict=True))]
-        return self._answer(data, prepared, logits)
+        prepared: dict[int, _Prepared] = {}
+        failed: dict[int, ApiError] = {}
+        for index, item in enumerate(request.input):
+            try:
+                prepared[index] = await loop.run_in_executor(
+                    self._tokenizing, self._prepare, index, item, request.split_by
+                )
+            except ApiError as error:
+                failed[index] = error
+        return prepared, failed
 
     def _prepare(self, index: int, item: RewardInput, split_by: SplitRule) -> _Prepared:
         """Steps and token ids of one item, within the limits."""
         where = f"input[{index}]"
+        if isinstance(item, BadInput):
+            raise from_fault(item.fault, where)
         separator = self.scorer.spec.separator_id
         assert separator is not None
         try:
@@ -138,6 +155,8 @@ class RewardService:
 
     def _datum(self, index: int, item: _Prepared, logits: StepLogits, request: RewardsRequest) -> dict[str, Any]:
         spec = self.scorer.spec
+        if not request.calibrated:
+            spec = spec.model_copy(update={"temperature": 1.0, "bias": 0.0})
         wanted = len(item.encoded.positions)
         if logits.values.shape[0] != wanted or not np.isfinite(logits.values).all():
             got = f"{int(np.isfinite(logits.values).all(axis=1).sum())} finite scores"
@@ -153,6 +172,8 @@ class RewardService:
         }
         if "logits" in request.extras:
             datum["logits"] = [[float(v) for v in row] for row in logits.values]
+        if "raw" in request.extras:
+            datum["raw"] = [float(v) for v in logits.values[:, spec.positive_label]]
         if "positions" in request.extras:
             datum["positions"] = list(item.encoded.positions)
         if "steps" in request.extras or item.was_split:
@@ -164,7 +185,7 @@ class RewardService:
     ) -> dict[str, Any]:
         tokens = sum(len(p.encoded) for p in prepared)
         cached = sum(z.cached_tokens for z in logits)
-        metrics.RESPONSES.inc(len(data))
+        metrics.RESPONSES.inc(len(prepared))
         metrics.STEPS.inc(sum(len(d["step_scores"]) for d in data))
         metrics.TOKENS.inc(tokens)
         metrics.CACHED_TOKENS.inc(cached)

@@ -108,6 +108,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_body_is_named_and_leaves_the_engine_alive(served, case):
     body, param = BAD[case]
+    body = {"on_error": "fail", **body}
     response = served.client.post("/v1/rewards", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     error = response.json()["error"]
