@@ -146,20 +146,8 @@ class Trace:
 
     @property
     def response(self) -> str:
-        """The whole response.
-
-        Steps that RewardKit split keep their white space and join to the exact original. Steps of other data sets
-        lack it: a line break goes between two steps where neither side has white space.
-
-        >>> Trace.create(Problem.create("?"), ["a", "b"]).response
-        'a\\nb'
-        """
-        parts: list[str] = []
-        for step in self.steps:
-            if parts and parts[-1] and not parts[-1][-1].isspace() and not step.text[:1].isspace():
-                parts.append("\n")
-            parts.append(step.text)
-        return "".join(parts)
+        """The whole response, see `join_steps`."""
+        return join_steps(step.text for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +196,23 @@ class StepScores:
     trace_id: str
     scores: tuple[float, ...]
     raw: tuple[float, ...] | None = None
+
+
+def join_steps(texts: Iterable[str]) -> str:
+    """The whole response of its steps.
+
+    Steps that RewardKit split keep their white space and join to the exact original. Steps of other data sets lack it:
+    a line break goes between two steps where neither side has white space.
+
+    >>> join_steps(["a", "b "]) + join_steps(["c\\n", "d"])
+    'a\\nb c\\nd'
+    """
+    parts: list[str] = []
+    for text in texts:
+        if parts and parts[-1] and not parts[-1][-1].isspace() and not text[:1].isspace():
+            parts.append("\n")
+        parts.append(text)
+    return "".join(parts)
 
 
 def message_text(message: Message) -> str:

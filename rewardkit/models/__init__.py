@@ -7,17 +7,20 @@ scores = model.score(traces)                              # one StepScores a tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from rewardkit.errors import ConfigError
-from rewardkit.models.spec import RewardModelSpec
+from rewardkit.models.spec import Kind, RewardModelSpec
 from rewardkit.types import StepScores, Trace
+
+if TYPE_CHECKING:
+    from rewardkit.models.local import LocalRewardModel
 
 __all__ = ["RewardModel", "RewardModelSpec", "load_reward_model"]
 
-_KINDS = {
+_KINDS: Mapping[Kind, str] = {
     "token": "rewardkit.models.token:TokenRewardModel",
     "generative": "rewardkit.models.generative:GenerativeRewardModel",
     "outcome": "rewardkit.models.outcome:OutcomeRewardModel",
@@ -49,7 +52,7 @@ def load_reward_model(name: str, **options: Any) -> RewardModel:
             ``model``, ``timeout`` for an address.
 
     Raises:
-        ConfigError: the folder is no reward model, or of a kind that cannot be scored with yet.
+        ConfigError: the folder is no reward model.
         ServerError: the service cannot be reached or refuses.
 
     >>> load_reward_model("no/such/folder")
@@ -61,8 +64,19 @@ def load_reward_model(name: str, **options: Any) -> RewardModel:
         from rewardkit.models.remote import RemoteRewardModel
 
         return RemoteRewardModel(name, **options)
-    kind = RewardModelSpec.load(name).kind
-    if kind not in _KINDS:
-        raise ConfigError(f"{name} is of kind '{kind}', which cannot be scored with yet; known: {', '.join(_KINDS)}")
+    return load_local_model(name, **options)
+
+
+def load_local_model(folder: str | Path, **options: Any) -> LocalRewardModel:
+    """Load a reward model into this process; see `load_reward_model`."""
+    return model_class(RewardModelSpec.load(folder).kind).load(folder, **options)
+
+
+def model_class(kind: Kind) -> type[LocalRewardModel]:
+    """The class of a kind of model. Its ``check_spec`` says whether a spec has all that the kind needs.
+
+    >>> model_class("outcome").kind
+    'outcome'
+    """
     module, _, attribute = _KINDS[kind].partition(":")
-    return cast(RewardModel, getattr(import_module(module), attribute).load(name, **options))
+    return cast("type[LocalRewardModel]", getattr(import_module(module), attribute))

@@ -1,4 +1,4 @@
-"""From the head's logits to step scores: the one function that offline scoring and both servers share."""
+"""From the head's logits to scores, for each kind of model: what offline scoring and both servers share."""
 
 from __future__ import annotations
 
@@ -32,6 +32,32 @@ def step_probabilities(logits: np.ndarray, spec: RewardModelSpec) -> np.ndarray:
         raise ValueError(f"logits of shape {values.shape} have no column for the positive label {spec.positive_label}")
     log_odds = values[:, 0] if values.shape[1] == 1 else _log_odds(values, spec.positive_label)
     return _sigmoid((log_odds + spec.bias) / spec.temperature)
+
+
+def scores_from_logits(logits: np.ndarray, spec: RewardModelSpec) -> list[float]:
+    """The calibrated scores of one response: one a step, or the only one of an outcome model.
+
+    Args:
+        logits: shape (positions, labels); of an implicit model q_t, the scaled log-ratio up to the end of each step,
+            with one label.
+        spec: of the model; an implicit one's ``step_score`` says whether q_t counts or what step t added to it.
+    """
+    single = spec.kind == "implicit" and spec.step_score == "single"
+    return [float(p) for p in step_probabilities(_added(logits) if single else logits, spec)]
+
+
+def raw_values(logits: np.ndarray, spec: RewardModelSpec) -> list[float]:
+    """What stands behind each score: the positive label's logit, or the reward that an implicit model gives a step.
+
+    >>> raw_values(np.array([[1.0], [3.0]]), RewardModelSpec(kind="implicit"))
+    [1.0, 2.0]
+    """
+    values = _added(logits) if spec.kind == "implicit" else logits
+    return [float(v) for v in values[:, spec.positive_label]]
+
+
+def _added(sums: np.ndarray) -> np.ndarray:
+    return np.diff(sums, axis=0, prepend=0.0)
 
 
 def _log_odds(values: np.ndarray, label: int) -> np.ndarray:

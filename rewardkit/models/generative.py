@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.local import LocalRewardModel
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedSteps
-from rewardkit.text.judged import encode_judged
-from rewardkit.types import Trace
-
-Encode = Callable[[str | Sequence[Mapping[str, Any]], Sequence[str]], EncodedSteps]
-"""From a prompt and the texts of its steps to token ids."""
 
 
 class GenerativeRewardModel(LocalRewardModel):
@@ -30,7 +22,6 @@ class GenerativeRewardModel(LocalRewardModel):
         super().__init__(model, tokenizer, spec, batch_tokens=batch_tokens)
         assert spec.label_token_ids is not None
         only_labels(model, spec.label_token_ids)
-        self._encode = judged_encoder(tokenizer, spec, max_length=spec.max_length)
 
     @classmethod
     def check_spec(cls, spec: RewardModelSpec) -> None:
@@ -46,24 +37,6 @@ class GenerativeRewardModel(LocalRewardModel):
         from transformers import AutoModelForCausalLM
 
         return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-
-    def encode(self, trace: Trace) -> EncodedSteps:
-        return self._encode(trace.problem.prompt, [step.text for step in trace.steps])
-
-
-def judged_encoder(tokenizer: Any, spec: RewardModelSpec, *, max_length: int | None = None) -> Encode:
-    """How a generative model's input is made: the same function in training and in scoring; see `encode_judged`."""
-    assert spec.layout is not None
-    assert spec.template is not None
-    return partial(
-        encode_judged,
-        tokenizer,
-        layout=spec.layout,
-        template=spec.template,
-        history=spec.history,
-        separator_id=spec.separator_id,
-        max_length=max_length,
-    )
 
 
 def only_labels(model: Any, label_token_ids: tuple[int, int]) -> None:

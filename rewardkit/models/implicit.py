@@ -15,16 +15,11 @@ from typing import Any, Self, cast
 import numpy as np
 
 from rewardkit.errors import ConfigError
-from rewardkit.models.activation import step_probabilities
 from rewardkit.models.embedded import quiet_transformers, resolve_model
 from rewardkit.models.local import LocalRewardModel, length_batches
 from rewardkit.models.logprobs import base_logprobs, log_ratios, pad_responses, require_plain_head, response_logprobs
-from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedResponse, EncodedSteps, encode_response
-from rewardkit.types import StepScores, Trace
-
-NO_REFERENCE = "none"
-"""The reference of a model that is used without one: rewards are then beta times its log-probabilities alone."""
+from rewardkit.models.spec import NO_REFERENCE, RewardModelSpec
+from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
 
 class ImplicitRewardModel(LocalRewardModel):
@@ -120,16 +115,6 @@ class ImplicitRewardModel(LocalRewardModel):
 
         base = _causal(resolve_model(str(spec.reference)), dtype)
         return PeftModel.from_pretrained(base, str(Path(folder) / "adapter"))
-
-    def encode(self, trace: Trace) -> EncodedResponse:
-        texts = [step.text for step in trace.steps]
-        return encode_response(self.tokenizer, trace.problem.prompt, texts, max_length=self.spec.max_length)
-
-    def step_scores(self, trace: Trace, logits: np.ndarray) -> StepScores:
-        """Scores of one trace from its q_t, shape (steps, 1)."""
-        rewards = np.diff(logits, axis=0, prepend=0.0)
-        scores = step_probabilities(rewards if self.spec.step_score == "single" else logits, self.spec)
-        return StepScores(trace.id, tuple(float(s) for s in scores), tuple(float(r) for r in rewards[:, 0]))
 
     def token_rewards(self, responses: Sequence[tuple[Sequence[int], int]]) -> list[np.ndarray]:
         """The reward of each token of each response, ``beta * log(pi / pi_ref)``: what an RL loop is given.

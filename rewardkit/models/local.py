@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.models.activation import step_probabilities
+from rewardkit.models.activation import raw_values, scores_from_logits
+from rewardkit.models.encoders import step_encoder
 from rewardkit.models.spec import Kind, RewardModelSpec
 from rewardkit.text.encode import EncodedSteps
 from rewardkit.types import StepScores, Trace
@@ -40,6 +41,7 @@ class LocalRewardModel(ABC):
         self.tokenizer = tokenizer
         self.spec = spec
         self.batch_tokens = batch_tokens
+        self._encode = step_encoder(tokenizer, spec, max_length=spec.max_length)
 
     @classmethod
     def check_spec(cls, spec: RewardModelSpec) -> None:
@@ -93,13 +95,13 @@ class LocalRewardModel(ABC):
     def load_weights(cls, folder: str, spec: RewardModelSpec, dtype: str) -> Any:
         """The Hugging Face model of a folder."""
 
-    @abstractmethod
     def encode(self, trace: Trace) -> EncodedSteps:
         """The token ids of a trace with the positions that are read.
 
         Raises:
             DataError: no steps, or longer than the spec's ``max_length``.
         """
+        return self._encode(trace.problem.prompt, [step.text for step in trace.steps])
 
     def score(self, traces: Sequence[Trace]) -> list[StepScores]:
         """Score every trace, in the order given; see `StepScores` for what there is one of.
@@ -113,13 +115,10 @@ class LocalRewardModel(ABC):
                 encoded.append(self.encode(trace))
             except DataError as error:
                 raise DataError(f"trace {trace.id}: {error}") from None
-        return [self.step_scores(trace, values) for trace, values in zip(traces, self.logits(encoded), strict=True)]
-
-    def step_scores(self, trace: Trace, logits: np.ndarray) -> StepScores:
-        """Calibrated scores of one trace from its logits of shape (positions, labels)."""
-        scores = step_probabilities(logits, self.spec)
-        raw = tuple(float(v) for v in logits[:, self.spec.positive_label])
-        return StepScores(trace.id, tuple(float(s) for s in scores), raw)
+        return [
+            StepScores(trace.id, tuple(scores_from_logits(z, self.spec)), tuple(raw_values(z, self.spec)))
+            for trace, z in zip(traces, self.logits(encoded), strict=True)
+        ]
 
     def logits(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
         """The head's output at each position.

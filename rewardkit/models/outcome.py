@@ -10,8 +10,7 @@ import numpy as np
 from rewardkit.errors import ConfigError
 from rewardkit.models.local import LocalRewardModel
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedSteps, encode_steps
-from rewardkit.types import Trace
+from rewardkit.text.encode import EncodedSteps
 
 
 class OutcomeRewardModel(LocalRewardModel):
@@ -35,11 +34,6 @@ class OutcomeRewardModel(LocalRewardModel):
 
         return AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
 
-    def encode(self, trace: Trace) -> EncodedSteps:
-        """The token ids of a trace, with one position: the separator at its end."""
-        assert self.spec.separator_id is not None
-        return encode_outcome(self.tokenizer, trace, self.spec.separator_id, max_length=self.spec.max_length)
-
     def _forward(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
         import torch
 
@@ -47,15 +41,3 @@ class OutcomeRewardModel(LocalRewardModel):
             ids, mask = self._pad(batch, self.model.config.pad_token_id)
             logits = self.model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
         return [logits[row : row + 1] for row in range(len(batch))]
-
-
-def encode_outcome(tokenizer: Any, trace: Trace, separator_id: int, *, max_length: int | None = None) -> EncodedSteps:
-    """A prompt and its whole response with one separator id at the end, where the score is read.
-
-    The separator is no padding token: transformers looks for the last token that is none, and of many models the
-    token that ends a turn is also the one that pads.
-
-    Raises:
-        DataError: longer than `max_length`.
-    """
-    return encode_steps(tokenizer, trace.problem.prompt, [trace.response], separator_id, max_length=max_length)

@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 from pydantic import ValidationError
 
 from rewardkit.errors import ServerError
+from rewardkit.models.activation import raw_values
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.types import StepScores, Trace
 
@@ -147,13 +149,14 @@ class RemoteRewardModel:
             raise ServerError(f"{self.url} gave {got} results for {len(traces)} responses")
         for trace, datum in zip(traces, data, strict=True):
             try:
-                scores = tuple(float(s) for s in datum["step_scores"])
-                raw = tuple(float(row[self.spec.positive_label]) for row in datum["logits"])
+                given = datum["step_scores"] if self.spec.scores_steps else [datum["score"]]
+                scores = tuple(float(s) for s in given)
+                raw = tuple(raw_values(np.array(datum["logits"], dtype=np.float64), self.spec))
             except (KeyError, IndexError, TypeError, ValueError):
-                raise ServerError(f"{self.url} gave no list of step scores and logits for {trace.id}") from None
-            if not len(scores) == len(raw) == len(trace.steps):
-                count = len(trace.steps)
-                raise ServerError(f"{self.url} gave {len(scores)} scores for the {count} steps of {trace.id}")
+                raise ServerError(f"{self.url} gave no scores and logits for {trace.id}") from None
+            count = len(trace.steps) if self.spec.scores_steps else 1
+            if not len(scores) == len(raw) == count:
+                raise ServerError(f"{self.url} gave {len(scores)} scores for {trace.id}, which has {count}")
             yield StepScores(trace.id, scores, raw)
 
 

@@ -14,6 +14,9 @@ from rewardkit.text.judged import Layout
 
 FILE = "reward_model.json"
 
+NO_REFERENCE = "none"
+"""The reference of a model that is used without one: rewards are then beta times its log-probabilities alone."""
+
 Kind = Literal["token", "generative", "implicit", "outcome"]
 Reducer = Literal["min", "prod", "last", "mean", "sum"]
 

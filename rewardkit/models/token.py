@@ -8,8 +8,6 @@ from rewardkit.errors import ConfigError
 from rewardkit.models.heads import load_token_head
 from rewardkit.models.local import LocalRewardModel
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedSteps, encode_steps
-from rewardkit.types import Trace
 
 
 class TokenRewardModel(LocalRewardModel):
@@ -29,9 +27,3 @@ class TokenRewardModel(LocalRewardModel):
     @classmethod
     def load_weights(cls, folder: str, spec: RewardModelSpec, dtype: str) -> Any:
         return load_token_head(folder, dtype=dtype)
-
-    def encode(self, trace: Trace) -> EncodedSteps:
-        assert self.spec.separator_id is not None
-        texts = [step.text for step in trace.steps]
-        length = self.spec.max_length
-        return encode_steps(self.tokenizer, trace.problem.prompt, texts, self.spec.separator_id, max_length=length)

@@ -40,11 +40,11 @@ def load_scorer(folder: str | Path, *, name: str | None = None, **options: Any) 
     Args:
         folder: with ``reward_model.json``.
         name: the served name; None takes the folder's.
-        options: passed to `TokenRewardModel.load` (``dtype``, ``device``).
+        options: see `LocalRewardModel.load` (``dtype``, ``device``).
     """
-    from rewardkit.models.token import TokenRewardModel
+    from rewardkit.models import load_local_model
 
-    model = TokenRewardModel.load(folder, **options)
+    model = load_local_model(folder, **options)
     return TransformersScorer(model, name or Path(folder).resolve().name)
 
 

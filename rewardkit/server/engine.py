@@ -16,6 +16,7 @@ from typing import Any
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import KEY_VARIABLE, ServeConfig
+from rewardkit.server.kinds import engine_flags
 from rewardkit.server.reaper import parse_steps
 
 _DEFAULT_GROUPS = (
@@ -46,12 +47,15 @@ def check_vllm() -> None:
 
 
 def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> list[str]:
-    """The command that starts vLLM's API server on a token reward model.
+    """The command that starts vLLM's API server on a reward model.
 
     Args:
         folder: the model.
         config: `config.port` must be a real port.
         spec: of the model; its longest input becomes the engine's, where the model's positions reach that far.
+
+    Raises:
+        ConfigError: vLLM cannot serve this model, see `engine_flags`.
     """
     flags: dict[str, Any] = {
         "model": str(folder),
@@ -63,6 +67,7 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         "max-model-len": min(config.max_length or spec.max_length, _positions(folder)),
         # vLLM lets every web page in by default, and a browser reaches 127.0.0.1.
         "allowed-origins": "[]",
+        **engine_flags(folder, spec),
         **{key.replace("_", "-"): value for key, value in config.engine.items()},
     }
     command = [sys.executable, "-m", _entry_module()]

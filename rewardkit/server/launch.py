@@ -20,9 +20,11 @@ from typing import Any
 import httpx
 
 from rewardkit.errors import ConfigError, ServerError
+from rewardkit.models import model_class
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
+from rewardkit.server.kinds import engine_flags
 
 _TEARDOWN_SECONDS = 10
 """What vLLM takes to end its processes when it is idle, with room to spare."""
@@ -49,8 +51,12 @@ class Server:
         self.config = config or serve_config(options)
         self.folder = Path(folder).resolve()
         self.spec = check_folder(folder)
+        if self.spec.kind == "implicit" and self.config.dtype == "auto":
+            # In bfloat16 rounding moves a log-ratio over a whole response by about as much as it is.
+            self.config = self.config.model_copy(update={"dtype": "float32"})
         if self.config.backend == "vllm":
             check_vllm()
+            engine_flags(self.folder, self.spec)
         self.port = _free_port(self.config.host, self.config.port)
         self.name = self.config.name or self.folder.name
         self.log_path = None if log in (None, "-") else Path(str(log))
@@ -182,14 +188,11 @@ def check_folder(folder: str | Path) -> RewardModelSpec:
     """The spec of a folder that can be served.
 
     Raises:
-        ConfigError: no such folder, no ``reward_model.json``, a kind that is not served, or an adapter by itself.
+        ConfigError: no such folder, no ``reward_model.json`` or not all that its kind needs, or an adapter by itself.
     """
     path = Path(folder)
     spec = RewardModelSpec.load(path)
-    if spec.kind != "token" or spec.separator_id is None:
-        raise ConfigError(
-            f"{folder} is of kind '{spec.kind}'; only 'token' models with a separator id are served so far"
-        )
+    model_class(spec.kind).check_spec(spec)
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a backend of the service implements: token ids in, the head's logits at the step positions out."""
+"""What a backend of the service implements: token ids in, what the model says at the step positions out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.text.encode import EncodedSteps
 
 if TYPE_CHECKING:
-    from rewardkit.models.token import TokenRewardModel
+    from rewardkit.models.local import LocalRewardModel
 
 
 @dataclass(frozen=True, slots=True)
 class StepLogits:
-    """The head's output of one input.
+    """What a model says of one input.
 
     Attributes:
-        values: shape (steps, labels), before any activation.
+        values: shape (positions, labels), before any activation: the head's output at each step, of an outcome model at
+            the end alone; of an implicit model the scaled log-ratio up to the end of each step, with one label.
         cached_tokens: of the input, how many the prefix cache held.
     """
 
@@ -58,7 +59,7 @@ class Scorer(Protocol):
 
 
 class TransformersScorer:
-    """The plain backend: one `TokenRewardModel` in this process, one forward pass at a time.
+    """The plain backend: one `LocalRewardModel` in this process, one forward pass at a time.
 
     Args:
         model: the loaded model.
@@ -68,7 +69,7 @@ class TransformersScorer:
 
     backend = "transformers"
 
-    def __init__(self, model: TokenRewardModel, name: str, *, chunk: int = 32) -> None:
+    def __init__(self, model: LocalRewardModel, name: str, *, chunk: int = 32) -> None:
         self.model = model
         self.spec = model.spec
         self.tokenizer = model.tokenizer

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from rewardkit.errors import DataError, RewardKitError
-from rewardkit.models.activation import step_probabilities
+from rewardkit.models.activation import raw_values, scores_from_logits
+from rewardkit.models.encoders import step_encoder
 from rewardkit.models.reduce import reduce_scores
 from rewardkit.server import metrics
 from rewardkit.server.errors import ApiError, from_fault
 from rewardkit.server.schema import MAX_STEPS, BadInput, RewardInput, RewardsRequest
 from rewardkit.server.scorer import Scorer, StepLogits
-from rewardkit.text.encode import EncodedSteps, encode_steps
+from rewardkit.text.encode import EncodedSteps
 from rewardkit.text.split import SplitRule, split_steps
 
 
@@ -60,6 +61,7 @@ class RewardService:
         self._idle = asyncio.Event()
         self._idle.set()
         # A tokenizer holds state while it encodes, so one thread has it to itself; the event loop stays free.
+        self._encode = step_encoder(scorer.tokenizer, scorer.spec)
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-tokenize")
 
     def models(self) -> dict[str, Any]:
@@ -129,11 +131,9 @@ class RewardService:
         where = f"input[{index}]"
         if isinstance(item, BadInput):
             raise from_fault(item.fault, where)
-        separator = self.scorer.spec.separator_id
-        assert separator is not None
         try:
             steps = _steps(item, split_by)
-            encoded = encode_steps(self.scorer.tokenizer, item.question, [s["text"] for s in steps], separator)
+            encoded = self._encode(item.question, [s["text"] for s in steps])
         except (RewardKitError, ValueError, TypeError, KeyError, RuntimeError) as error:
             # A chat template is a program: what a message makes it raise is the caller's to mend.
             raise ApiError(400, f"{where}: {error}", param=where) from error
@@ -144,12 +144,15 @@ class RewardService:
         limit = self.scorer.max_length
         if len(encoded) <= limit:
             return
-        step = next(i for i, position in enumerate(encoded.positions) if position >= limit)
+        passed, param = "", where
+        if self.scorer.spec.scores_steps:
+            step = next(i for i, position in enumerate(encoded.positions) if position >= limit)
+            passed, param = f"; the limit is passed in step {step}", f"{where}.steps[{step}]"
         raise ApiError(
             400,
-            f"{where} has {len(encoded)} tokens, and this model takes {limit}; the limit is passed in step {step}. "
+            f"{where} has {len(encoded)} tokens, and this model takes {limit}{passed}. "
             "Nothing is cut off: send a shorter response",
-            param=f"{where}.steps[{step}]",
+            param=param,
             code="context_length_exceeded",
         )
 
@@ -160,20 +163,18 @@ class RewardService:
         wanted = len(item.encoded.positions)
         if logits.values.shape[0] != wanted or not np.isfinite(logits.values).all():
             got = f"{int(np.isfinite(logits.values).all(axis=1).sum())} finite scores"
-            raise ApiError(500, f"the model gave {got} for the {wanted} steps of input[{index}]")
-        scores = [float(p) for p in step_probabilities(logits.values, spec)]
+            raise ApiError(500, f"the model gave {got} for the {wanted} wanted of input[{index}]")
+        scores = scores_from_logits(logits.values, spec)
         for score in scores:
             metrics.SCORES.observe(score)
-        datum = {
-            "index": index,
-            "object": "reward",
-            "score": reduce_scores(scores, request.aggregate or spec.reducer),
-            "step_scores": scores,
-        }
+        score = reduce_scores(scores, request.aggregate or spec.reducer)
+        datum: dict[str, Any] = {"index": index, "object": "reward", "score": score}
+        if spec.scores_steps:
+            datum["step_scores"] = scores
         if "logits" in request.extras:
             datum["logits"] = [[float(v) for v in row] for row in logits.values]
         if "raw" in request.extras:
-            datum["raw"] = [float(v) for v in logits.values[:, spec.positive_label]]
+            datum["raw"] = raw_values(logits.values, spec)
         if "positions" in request.extras:
             datum["positions"] = list(item.encoded.positions)
         if "steps" in request.extras or item.was_split:
@@ -186,7 +187,7 @@ class RewardService:
         tokens = sum(len(p.encoded) for p in prepared)
         cached = sum(z.cached_tokens for z in logits)
         metrics.RESPONSES.inc(len(prepared))
-        metrics.STEPS.inc(sum(len(d["step_scores"]) for d in data))
+        metrics.STEPS.inc(sum(len(d.get("step_scores", ())) for d in data))
         metrics.TOKENS.inc(tokens)
         metrics.CACHED_TOKENS.inc(cached)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens, "prompt_tokens_details": {"cached_tokens": cached}}

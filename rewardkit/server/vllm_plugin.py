@@ -1,9 +1,10 @@
-"""Our routes inside vLLM's own API server, as an endpoint plugin. The one file that imports vLLM.
+"""Our routes inside vLLM's own API server, as an endpoint plugin. With `vllm_implicit` all that imports vLLM.
 
 `rewardkit serve` starts vLLM with ``VLLM_PLUGINS=rewardkit``; vLLM then calls `endpoint_plugin`, `attach_router` and
 `init_state` (https://docs.vllm.ai/en/stable/design/endpoint_plugins). The engine is asked for the raw logits of every
 token (pooling of kind ALL), and we pick the step positions from token ids: STEP pooling would return a score for a
-separator inside the question too, and switches the prefix cache and chunked prefill off.
+separator inside the question too, and switches the prefix cache and chunked prefill off. An outcome model gives its
+one row of logits, an implicit model the log-ratio of every response token.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.errors import ConfigError
+import numpy as np
+
+from rewardkit.models import model_class
+from rewardkit.models.implicit import sums_at
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import KEY_VARIABLE
 from rewardkit.server.errors import ApiError
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import StepLogits
 from rewardkit.server.service import RewardService
-from rewardkit.text.encode import EncodedSteps
+from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
 
 DRAIN_SIGNAL = signal.SIGUSR1
+TRIAL = EncodedResponse((0, 0), (1,), 1)
+"""The shortest input of any kind."""
 CONCURRENT = 256
 """Inputs that the engine holds at once; the others wait here, where a request that is given up costs nothing."""
 
@@ -39,7 +45,7 @@ class RewardKitPlugin:
     """vLLM's `EndpointPlugin` protocol."""
 
     name = "rewardkit"
-    required_tasks = ("token_classify",)
+    required_tasks = ("token_classify", "classify")
 
     def attach_router(self, app: FastAPI) -> None:
         """Add the routes, and the guard in front of all routes of the app, vLLM's own included."""
@@ -50,7 +56,7 @@ class RewardKitPlugin:
         """Load the spec and the tokenizer of the served folder.
 
         Raises:
-            ConfigError: the served folder is no token reward model.
+            ConfigError: the served folder is no reward model.
         """
         state.rewardkit = RewardService(VllmScorer(engine_client, args))
         self._drain_on_signal(state.rewardkit)
@@ -84,7 +90,7 @@ class VllmScorer:
         args: of the API server: the model folder and the served names.
 
     Raises:
-        ConfigError: the served folder is no token reward model.
+        ConfigError: the served folder is no reward model.
     """
 
     backend = "vllm"
@@ -94,8 +100,7 @@ class VllmScorer:
 
         self.engine = engine
         self.spec = RewardModelSpec.load(args.model)
-        if self.spec.kind != "token" or self.spec.separator_id is None:
-            raise ConfigError(f"{args.model} is of kind '{self.spec.kind}'; only 'token', with a separator, is served")
+        model_class(self.spec.kind).check_spec(self.spec)
         # A tokenizer of our own: vLLM's is shared by its threads, and encoding changes a tokenizer's state.
         self.tokenizer: Any = AutoTokenizer.from_pretrained(args.tokenizer or args.model)
         self.names: Sequence[str] = tuple(args.served_model_name or [args.model])
@@ -114,10 +119,9 @@ class VllmScorer:
         return [task.result() for task in tasks]
 
     async def ready(self) -> bool:
-        """See `Scorer.ready`. The first call scores one token: some engines start well and die at the first input."""
+        """See `Scorer.ready`. The first call scores two tokens: some engines start well and die at the first input."""
         if not self._tried and not self.engine.errored:
-            assert self.spec.separator_id is not None
-            await self.logits([EncodedSteps((self.spec.separator_id,), (0,))])
+            await self.logits([TRIAL])
             self._tried = True
         return not self.engine.errored
 
@@ -126,18 +130,31 @@ class VllmScorer:
         from vllm.pooling_params import PoolingParams
 
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
-        params = PoolingParams(task="token_classify", use_activation=False)
+        start = {"start": item.start} if isinstance(item, EncodedResponse) else None
+        task = "classify" if self.spec.kind == "outcome" else "token_classify"
+        params = PoolingParams(task=task, use_activation=False, extra_kwargs=start)
         output = None
         async with self._slots:
             async for given in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
                 output = given
         if output is None or not output.finished:
             raise ApiError(503, "the engine gave no answer", retry_after=5)
-        rows = output.outputs.data
-        if len(rows) != len(item):
-            raise ApiError(500, f"the engine gave {len(rows)} rows for {len(item)} tokens")
-        values = rows.float().reshape(len(item), -1)[list(item.positions)].numpy()
+        values = self._values(item, output.outputs.data.float().numpy())
         return StepLogits(values, output.num_cached_tokens or 0)
+
+    def _values(self, item: EncodedSteps, given: np.ndarray) -> np.ndarray:
+        """What the engine gave, as `StepLogits.values`."""
+        if self.spec.kind == "outcome":
+            return given.reshape(1, -1)
+        start = item.start if self.spec.kind == "implicit" and isinstance(item, EncodedResponse) else 0
+        wanted = len(item) - start
+        if len(given) != wanted:
+            raise ApiError(500, f"the engine gave {len(given)} rows for {wanted} tokens")
+        if isinstance(item, EncodedResponse) and start:
+            assert self.spec.beta is not None
+            return sums_at(item, self.spec.beta * given)[:, None]
+        values: np.ndarray = given.reshape(wanted, -1)[list(item.positions)]
+        return values
 
     def _translate(self, error: Exception) -> Exception:
         """vLLM's errors as ours; what is unknown stays as it is."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator, model_validator
 
 from rewardkit.errors import ConfigError
-from rewardkit.models.generative import judged_encoder, only_labels
+from rewardkit.models.encoders import step_encoder
+from rewardkit.models.generative import only_labels
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.text.judged import Layout, find_labels, split_template
 from rewardkit.train.data import Collator, Encode
@@ -131,7 +132,7 @@ class GenerativePRM(StepTraining[GenerativeConfig]):
         )
 
     def encoder(self, tokenizer: Any, spec: RewardModelSpec) -> Encode:
-        return judged_encoder(tokenizer, spec)
+        return step_encoder(tokenizer, spec)
 
     def collator(self, tokenizer: Any) -> Any:
         collator = super().collator(tokenizer)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.models.outcome import encode_outcome
+from rewardkit.models.encoders import encode_outcome
 from rewardkit.models.spec import Reducer, RewardModelSpec
 from rewardkit.train.config import TrainConfig
 from rewardkit.train.data import limited, split_by_problem
@@ -126,7 +126,8 @@ class OutcomeReward(TrainingKind[OutcomeConfig]):
             if label is None or label.p_correct is None:
                 dropped["no label of the whole response"] += 1
                 continue
-            ids = encode_outcome(tokenizer, row.trace, separator_id).input_ids
+            texts = [step.text for step in row.trace.steps]
+            ids = encode_outcome(tokenizer, row.trace.problem.prompt, texts, separator_id).input_ids
             if len(ids) > config.max_length:
                 dropped[f"longer than {config.max_length} tokens"] += 1
                 continue

@@ -93,11 +93,9 @@ class TokenPRM(StepTraining[PRMConfig]):
         )
 
     def encoder(self, tokenizer: Any, spec: RewardModelSpec) -> Encode:
-        from rewardkit.text.encode import encode_steps
+        from rewardkit.models.encoders import step_encoder
 
-        separator_id = spec.separator_id
-        assert separator_id is not None
-        return lambda prompt, steps: encode_steps(tokenizer, prompt, steps, separator_id)
+        return step_encoder(tokenizer, spec)
 
     def loss(self) -> LossFunction:
         if not self._reversed:

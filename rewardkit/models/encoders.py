@@ -1,0 +1,62 @@
+"""From a prompt and its steps to token ids, for each kind of model: shared by training, offline scoring and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from rewardkit.models.spec import RewardModelSpec
+from rewardkit.text.encode import EncodedSteps, encode_response, encode_steps
+from rewardkit.text.judged import encode_judged
+from rewardkit.types import join_steps
+
+Prompt = str | Sequence[Mapping[str, Any]]
+
+Encode = Callable[[Prompt, Sequence[str]], EncodedSteps]
+"""From a prompt (text or chat messages) and the texts of its steps to token ids. Raises DataError."""
+
+
+def step_encoder(tokenizer: Any, spec: RewardModelSpec, *, max_length: int | None = None) -> Encode:
+    """How the input of a model of this spec is made, and at which positions it is read.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        spec: of the model; it must have what its kind needs, see ``LocalRewardModel.check_spec``.
+        max_length: the most tokens allowed.
+    """
+    if spec.kind == "implicit":
+        return partial(encode_response, tokenizer, max_length=max_length)
+    if spec.kind == "generative":
+        return _judged_encoder(tokenizer, spec, max_length)
+    assert spec.separator_id is not None
+    encode: Callable[..., EncodedSteps] = encode_steps if spec.kind == "token" else encode_outcome
+    return partial(encode, tokenizer, separator_id=spec.separator_id, max_length=max_length)
+
+
+def encode_outcome(
+    tokenizer: Any, prompt: Prompt, steps: Sequence[str], separator_id: int, *, max_length: int | None = None
+) -> EncodedSteps:
+    """A prompt and its whole response with one separator id at the end, where the score is read.
+
+    The separator is no padding token: transformers looks for the last token that is none, and of many models the
+    token that ends a turn is also the one that pads.
+
+    Raises:
+        DataError: longer than `max_length`.
+    """
+    return encode_steps(tokenizer, prompt, [join_steps(steps)], separator_id, max_length=max_length)
+
+
+def _judged_encoder(tokenizer: Any, spec: RewardModelSpec, max_length: int | None) -> Encode:
+    assert spec.layout is not None
+    assert spec.template is not None
+    return partial(
+        encode_judged,
+        tokenizer,
+        layout=spec.layout,
+        template=spec.template,
+        history=spec.history,
+        separator_id=spec.separator_id,
+        max_length=max_length,
+    )
