@@ -24,6 +24,7 @@ OPTIONS = {
         "seed": "0",
     },
     "decide": {"file": "", "output": "", "name": "audited"},
+    "convert": {"by": "", "source": "", "output": ""},
 }
 """From an action to its options and their defaults."""
 
@@ -35,7 +36,8 @@ def labels(
             help="recheck: prove a sample of the labels again, with another solver. "
             "export: write them in a format of others. "
             "merge: several sources into one calibrated label. "
-            "decide: take in what was decided on the page of `rewardkit audit`."
+            "decide: take in what was decided on the page of `rewardkit audit`. "
+            "convert: labels of one meaning into another."
         ),
     ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
@@ -46,8 +48,10 @@ def labels(
             "export: format=trl-stepwise, source=NAME (of the labels), to=FILE. "
             "merge: output=DIR, gold=NAME,NAME (sources that count as the truth), sources=NAME,NAME (voters; else all "
             "of gold's meaning), method=stack, average, majority, count, dawid-skene, glad or mace, name=merged, "
-            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic, seed=0. "
-            "decide: file=decisions.jsonl, output=DIR, name=audited (of the new source)."
+            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic, seed. "
+            "decide: file=decisions.jsonl, output=DIR, name=audited (of the new source). "
+            "convert: by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix, source=NAME, "
+            "output=DIR."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -58,7 +62,9 @@ def labels(
     if action not in OPTIONS:
         raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
     given = _options(action, options or [])
-    {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide}[action](directory, given, json)
+    {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide, "convert": _convert}[action](
+        directory, given, json
+    )
 
 
 def _options(action: str, given: list[str]) -> dict[str, str]:
@@ -94,6 +100,22 @@ def _decide(directory: Path, given: dict[str, str], json: bool) -> None:
         return
     rows = [("source", given["name"]), *((name, f"{n:,}") for name, n in counts.items()), ("folder", given["output"])]
     panel("decisions taken in", rows)
+
+
+def _convert(directory: Path, given: dict[str, str], json: bool) -> None:
+    from rewardkit.cli._output import panel, print_json
+    from rewardkit.errors import ConfigError
+    from rewardkit.labels.convert import CONVERSIONS, convert_dataset
+
+    for key, what in (("by", "|".join(CONVERSIONS)), ("source", "NAME"), ("output", "DIR")):
+        if not given[key]:
+            raise ConfigError(f"convert needs {key}={what}")
+    counts = convert_dataset(directory, given["output"], given["by"], given["source"])["counts"]["labels"]
+    if json:
+        print_json({"output": given["output"], "by": given["by"], "labels": counts})
+        return
+    rows = [(name, ", ".join(f"{n:,} {what}" for what, n in found.items())) for name, found in counts.items()]
+    panel(f"labels converted by {given['by']}", [*rows, ("folder", given["output"])])
 
 
 def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:
