@@ -1,4 +1,4 @@
-"""`rewardkit train`: train a reward model from labelled traces."""
+"""`rewardkit train`: train a reward model from labelled traces, or a policy by a reward."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def train(
     private: Annotated[bool, typer.Option("--private", help="A repository that --push makes is private.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train a reward model: rewardkit train RECIPE data=DIR output=DIR key=value ..."""
+    """Train a reward model, or a policy by GRPO: rewardkit train RECIPE data=DIR output=DIR key=value ..."""
     from rewardkit.cli._output import panel, print_json, set_resume, split_arguments
     from rewardkit.config import load_config
-    from rewardkit.train import KINDS, TrainConfig, load_kind
+    from rewardkit.train import KINDS, POLICIES, RunConfig, TrainConfig, load_kind
     from rewardkit.train import train as run
     from rewardkit.train.hub import push_model
     from rewardkit.train.launch import is_first_process, launch
@@ -38,9 +38,9 @@ def train(
     if accelerate is not None:
         raise typer.Exit(launch(accelerate, ["train", *given, *flags, *(["--json"] if json else [])], processes))
     set_resume("rewardkit", "train", *given, *flags)
-    kind = [f"kind={given.pop(0)}"] if given and given[0] in KINDS else []
+    kind = [f"kind={given.pop(0)}"] if given and given[0] in {**KINDS, **POLICIES} else []
     recipe, overrides = split_arguments(given)
-    config = load_config(TrainConfig, "train", recipe, [*kind, *overrides])
+    config: RunConfig = load_config(TrainConfig, "train", recipe, [*kind, *overrides])
     result = run(config)
     if not is_first_process():
         return
@@ -63,10 +63,14 @@ def train(
     shown = [(k.removeprefix("eval_"), f"{result.metrics[k]:.4f}") for k in names if k in result.metrics]
     how = "found finished; nothing was trained" if result.reused else f"{result.steps} steps in {result.seconds:.0f} s"
     panel(
-        "reward model trained",
+        "policy trained" if config.kind in POLICIES else "reward model trained",
         [("run", how), *shown, ("model", str(result.output)), *([("pushed", pushed)] if pushed else [])],
-        _next(result.output),
+        _use_policy(result.output) if config.kind in POLICIES else _next(result.output),
     )
+
+
+def _use_policy(output: Path) -> list[tuple[str, str]]:
+    return [("how it went, step by step", f"less {output}/health.jsonl"), ("serve it", f"vllm serve {output}")]
 
 
 def _next(output: Path) -> list[tuple[str, str]]:

@@ -1,19 +1,20 @@
-"""Training: one file a kind of reward model, one shared loop, and the losses.
+"""Training: one file a kind of reward model, one shared loop, and the losses; and policies by GRPO.
 
 result = train(load_config(TrainConfig, "train", "prm-gsm8k", ["output=runs/prm"]))
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.registry import load
-from rewardkit.train.config import LoraOptions, TrainConfig, TrainResult
+from rewardkit.train.config import LoraOptions, RunConfig, TrainConfig, TrainResult
 
 if TYPE_CHECKING:
+    from rewardkit.train.grpo import GRPO
     from rewardkit.train.kind import TrainingKind
 
-__all__ = ["KINDS", "LoraOptions", "TrainConfig", "TrainResult", "load_kind", "train"]
+__all__ = ["KINDS", "POLICIES", "LoraOptions", "RunConfig", "TrainConfig", "TrainResult", "load_kind", "train"]
 
 KINDS = {
     "prm": "rewardkit.train.prm:TokenPRM",
@@ -23,9 +24,12 @@ KINDS = {
 }
 """From a kind of reward model to the ``module:Class`` that trains it, a `rewardkit.train.kind.TrainingKind`."""
 
+POLICIES = {"grpo": "rewardkit.train.grpo:GRPO"}
+"""From a way to train a policy to its ``module:Class``."""
 
-def load_kind(name: str) -> type[TrainingKind[TrainConfig]]:
-    """The class of a kind.
+
+def load_kind(name: str) -> type[TrainingKind[Any]] | type[GRPO]:
+    """The class of a kind, of reward models or of policies.
 
     Raises:
         ConfigError: there is no such kind; the nearest is named.
@@ -33,11 +37,11 @@ def load_kind(name: str) -> type[TrainingKind[TrainConfig]]:
     >>> load_kind("prm").__name__
     'TokenPRM'
     """
-    kind: type[TrainingKind[TrainConfig]] = load(name, KINDS, "kind of reward model to train")
+    kind: type[TrainingKind[Any]] | type[GRPO] = load(name, {**KINDS, **POLICIES}, "kind of model to train")
     return kind
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: RunConfig) -> TrainResult:
     """Train what the config names and write its folder; goes on where an interrupted run of the same config stopped.
 
     Raises:
@@ -47,6 +51,10 @@ def train(config: TrainConfig) -> TrainResult:
     from rewardkit.train.run import run_training
     from rewardkit.train.stages import train_stages
 
+    if not isinstance(config, TrainConfig):
+        from rewardkit.train.grpo import GRPOConfig, train_policy
+
+        return train_policy(GRPOConfig.model_validate(config, from_attributes=True))
     if config.stages:
         return train_stages(config)
-    return run_training(load_kind(config.kind)(config))
+    return run_training(load(config.kind, KINDS, "kind of reward model")(config))

@@ -84,10 +84,10 @@ def write_card(
     """Write ``README.md`` (the card that the Hub renders) and ``manifest.json`` into the model folder."""
     shown = [(k.removeprefix("eval_"), result.metrics[k]) for k in kind.shown if k in result.metrics]
     licence = base_licence(spec.base_model)
-    data = ", ".join(Path(name).name for name in run.config.data)  # paths of this machine say nothing elsewhere
+    data = ", ".join(Path(name).name for name in kind.config.data)  # paths of this machine say nothing elsewhere
     rows = [
         *_format_rows(spec),
-        ("trained on", f"{splits['train'].summary()}; label sources: {', '.join(run.config.sources)}"),
+        ("trained on", f"{splits['train'].summary()}; label sources: {', '.join(kind.config.sources)}"),
         ("data", f"`{data}`, hash {run.data_hash}"),
         ("held-out evaluation", ", ".join(f"{name} {value:.3f}" for name, value in shown)),
         ("one score a response", f"`{spec.reducer}` of the step scores" if spec.scores_steps else "the only one"),
@@ -101,7 +101,7 @@ def write_card(
         what=_WHAT[spec.kind],
         meaning=spec.meaning,
         meaning_text=MEANINGS[spec.meaning],
-        front=_front(spec.base_model, licence),
+        front=front_matter(spec.base_model, licence),
         tag="process" if spec.scores_steps else "outcome",
         data=data,
         limits=_LIMITS[spec.kind],
@@ -121,8 +121,12 @@ def write_card(
     (run.folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _front(base: str, licence: str | None) -> str:
-    """What the Hub reads of the base model; a folder of this machine is no model there."""
+def front_matter(base: str, licence: str | None) -> str:
+    """What the Hub reads of the base model; a folder of this machine is no model there.
+
+    >>> front_matter("some/model", "mit")
+    'base_model: some/model\\nlicense: mit\\n'
+    """
     named = "" if Path(base).is_dir() else f"base_model: {base}\n"
     return named + (f"license: {licence}\n" if licence else "")
 

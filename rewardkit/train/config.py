@@ -29,55 +29,66 @@ class LoraOptions(Config):
     top_layers: int | None = Field(None, ge=1)
 
 
-class TrainConfig(Config):
-    """The keys of `rewardkit train` that all kinds share.
+class RunConfig(Config):
+    """The keys that every training shares, of reward models and of policies.
 
     Attributes:
-        kind: what to train: a key of `rewardkit.train.KINDS`.
-        data: dataset folders that `rewardkit synth` wrote.
+        kind: what to train: a key of `rewardkit.train.KINDS` or of ``POLICIES``.
         output: the folder for the model.
         model: the model to start from: a Hub id, a folder, or ``smollm2-135m-instruct``.
-        sources: label sources to learn from; where several label one step, the first that has an opinion wins.
-        reducer: how step scores become one score of the response, written into the model folder.
-        held_out: the share of problems (by hash of the id) kept for evaluation, during training and after.
-        max_traces: train on so many examples at most, drawn at random; None means all.
+        held_out: the share of problems (by hash of the id) kept for evaluation.
         lora: None trains all weights.
         dtype: of the frozen weights in training; adapters and heads are always float32. ``auto`` is bfloat16 on a GPU
             and on a CPU that has instructions for it.
-        learning_rate, epochs, batch_size, accumulation, warmup, weight_decay, max_length, seed: as usual; the
-            schedule is cosine, ``batch_size`` is per device, ``warmup`` is a share of the steps.
-        max_minutes: training ends after so long at the step that it has reached; None means at the end of the data.
-        max_eval: evaluate during training on so many examples at most, drawn at random.
-        eval_every, save_every, log_every: in optimizer steps.
+        learning_rate, batch_size, accumulation, warmup, weight_decay, seed: as usual; ``batch_size`` is per device,
+            ``warmup`` is a share of the steps.
+        max_minutes: training ends after so long at the step that it has reached; None means at the end.
+        save_every, log_every: in optimizer steps.
         device: None takes the GPU where there is one.
-        stages: trainings in turn, each with the keys that differ and from the model of the one before, such as
-            ``[{sources: [vote]}, {sources: [arithmetic]}]``; see `rewardkit.train.stages`.
     """
 
     kind: str
-    data: tuple[str, ...]
     output: str
     model: str = "smollm2-135m-instruct"
-    sources: tuple[str, ...] = ("arithmetic",)
-    reducer: Reducer = "min"
     held_out: float = Field(0.2, gt=0, lt=1)
-    max_traces: int | None = Field(None, ge=1)
     lora: LoraOptions | None = LoraOptions()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     learning_rate: float = Field(3e-4, gt=0)
-    epochs: float = Field(1.0, gt=0)
     batch_size: int = Field(8, ge=1)
     accumulation: int = Field(1, ge=1)
     warmup: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    max_length: int = Field(1024, ge=8)
     max_minutes: float | None = Field(None, gt=0)
-    max_eval: int = Field(200, ge=1)
     seed: int = 0
-    eval_every: int = Field(100, ge=1)
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
     device: Literal["cpu", "cuda"] | None = None
+
+
+class TrainConfig(RunConfig):
+    """The keys of `rewardkit train` that all kinds of reward models share; those of every training are `RunConfig`'s.
+
+    Attributes:
+        data: dataset folders that `rewardkit synth` wrote.
+        sources: label sources to learn from; where several label one step, the first that has an opinion wins.
+        reducer: how step scores become one score of the response, written into the model folder.
+        max_traces: train on so many examples at most, drawn at random; None means all.
+        epochs: over the data; the schedule is cosine.
+        max_length: of an example, in tokens.
+        max_eval: evaluate during training on so many examples at most, drawn at random.
+        eval_every: in optimizer steps.
+        stages: trainings in turn, each with the keys that differ and from the model of the one before, such as
+            ``[{sources: [vote]}, {sources: [arithmetic]}]``; see `rewardkit.train.stages`.
+    """
+
+    data: tuple[str, ...]
+    sources: tuple[str, ...] = ("arithmetic",)
+    reducer: Reducer = "min"
+    max_traces: int | None = Field(None, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    max_length: int = Field(1024, ge=8)
+    max_eval: int = Field(200, ge=1)
+    eval_every: int = Field(100, ge=1)
     stages: tuple[dict[str, Any], ...] = ()
 
     @classmethod
@@ -92,7 +103,10 @@ class TrainConfig(Config):
         """
         from rewardkit.train import load_kind
 
-        return cls if cls is not TrainConfig else load_kind(values.get("kind", "prm")).config_class
+        if cls is not TrainConfig:
+            return cls
+        found: type[Config] = load_kind(values.get("kind", "prm")).config_class
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rewardkit.errors import ConfigError, ServerError
@@ -9,6 +10,16 @@ from rewardkit.models.spec import RewardModelSpec
 
 _LEFT_HERE = ("checkpoints/*", "run.json")
 """What only the next call on this machine needs."""
+
+
+def is_policy(folder: str | Path) -> bool:
+    """Whether a folder holds a policy that `rewardkit train grpo` finished.
+
+    >>> is_policy("no/such/folder")
+    False
+    """
+    path = Path(folder) / "manifest.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("kind") == "policy"
 
 
 def push_model(folder: str | Path, repo: str, *, private: bool = False) -> str:
@@ -26,21 +37,22 @@ def push_model(folder: str | Path, repo: str, *, private: bool = False) -> str:
         The address of the commit.
 
     Raises:
-        ConfigError: the folder is no finished reward model, or `repo` is no name of a repository.
+        ConfigError: the folder is no finished reward model or policy, or `repo` is no name of a repository.
         ServerError: there is no token, or the Hub cannot be reached or refuses.
     """
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
-    RewardModelSpec.load(folder)
+    if not is_policy(folder):
+        RewardModelSpec.load(folder)
     api = HfApi(library_name="rewardkit")
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo,
             folder_path=str(folder),
-            commit_message="Reward model trained with RewardKit",
+            commit_message="Trained with RewardKit",
             ignore_patterns=list(_LEFT_HERE),
         )
     except HFValidationError as error:

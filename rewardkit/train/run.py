@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.cpu import multiplies_bfloat16
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
 from rewardkit.train.checks import check_ids, watch_labels
-from rewardkit.train.config import TrainConfig, TrainResult
+from rewardkit.train.config import RunConfig, TrainConfig, TrainResult
 from rewardkit.types import content_id
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
     started = time.monotonic()
     arguments = training_arguments(config)
     with arguments.main_process_first(desc="opening the run"):  # the first process makes the folder, the others find it
-        run = open_run(config)
+        run = open_run(config, data_hash(config.data), _finished)
         checkpoint = None if run.finished else run.last_checkpoint()
     if run.finished is not None:
         return run.finished
@@ -72,13 +72,24 @@ def load_tokenizer(base: str) -> Any:
     return load_pretrained(AutoTokenizer, base)
 
 
-def build_model(kind: TrainingKind[Any], base: str) -> Any:
+class Kind(Protocol):
+    """What is trained: its configuration, the task that PEFT's adapters are for, and the model before adapters."""
+
+    config: Any
+    task_type: ClassVar[str]
+
+    def load_base(self, base: str, dtype: Any) -> Any:
+        """The model of a folder or Hub id; `dtype` is torch's, or "auto"."""
+        ...
+
+
+def build_model(kind: Kind, base: str) -> Any:
     """The kind's model, with adapters where the config asks for them; what is trained is in float32."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
-    config: TrainConfig = kind.config
+    config: RunConfig = kind.config
     set_seed(config.seed)
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     fast = "bfloat16" if on_gpu or multiplies_bfloat16() else "float32"
@@ -166,7 +177,7 @@ class TrainingRun:
     """
 
     folder: Path
-    config: TrainConfig
+    config: RunConfig
     data_hash: str
     finished: TrainResult | None = None
 
@@ -194,19 +205,10 @@ class TrainingRun:
 
         Every process calls it, since sharded weights are gathered; the first one writes.
         """
-        from rewardkit.models.embedded import quiet_transformers
         from rewardkit.train.card import write_card
 
-        target = self.folder if self.config.lora is None else self.folder / "adapter"
-        with quiet_transformers():
-            trainer.save_model(str(target))
-        if not trainer.is_world_process_zero():
+        if not save_weights(kind, self.folder, trainer, tokenizer):
             return
-        (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here may need
-        with quiet_transformers():
-            if self.config.lora is not None:
-                merge_adapter(kind, target).save_pretrained(self.folder)
-            tokenizer.save_pretrained(self.folder)
         log = {"log": trainer.state.log_history, "metrics": result.metrics}
         write_text(self.folder / "training.json", json.dumps(log, indent=1) + "\n")
         write_card(self, kind, spec, splits, result)
@@ -214,14 +216,43 @@ class TrainingRun:
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
 
-def open_run(config: TrainConfig) -> TrainingRun:
+def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool:
+    """Write a trained model, its adapters merged and also by themselves in ``adapter``, and its tokenizer.
+
+    Every process calls it, since sharded weights are gathered.
+
+    Returns:
+        Whether this is the process that writes.
+    """
+    from rewardkit.models.embedded import quiet_transformers
+
+    lora = kind.config.lora is not None
+    target = folder / "adapter" if lora else folder
+    with quiet_transformers():
+        trainer.save_model(str(target))
+    if not trainer.is_world_process_zero():
+        return False
+    (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here may need
+    with quiet_transformers():
+        if lora:
+            merge_adapter(kind, target).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return True
+
+
+def open_run(config: RunConfig, digest: str, finished: Callable[[Path], TrainResult | None]) -> TrainingRun:
     """Open or begin the run in ``config.output``.
+
+    Args:
+        config: of the run.
+        digest: what identifies its data.
+        finished: from the folder to the result of a run that is complete.
 
     Raises:
         ConfigError: the folder holds a run of another config or of other data, or something else.
     """
     folder = Path(config.output)
-    run = TrainingRun(folder, config, data_hash(config.data))
+    run = TrainingRun(folder, config, digest)
     record: dict[str, Any] = {"config": config.model_dump(mode="json"), "data_hash": run.data_hash}
     path = folder / "run.json"
     if path.is_file():
@@ -232,7 +263,7 @@ def open_run(config: TrainConfig) -> TrainingRun:
                 f"{folder} holds a run with other {', '.join(changed) or 'data'}; "
                 "name another output=FOLDER, or remove that folder to train anew"
             )
-        run.finished = _finished(folder)
+        run.finished = finished(folder)
     elif folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no training run; name another output=FOLDER")
     else:
@@ -259,7 +290,7 @@ def data_hash(folders: tuple[str, ...]) -> str:
     return content_id(*digests)
 
 
-def merge_adapter(kind: TrainingKind[Any], adapter: Path) -> Any:
+def merge_adapter(kind: Kind, adapter: Path) -> Any:
     """The kind's base model in its own precision with an adapter merged in: a checkpoint that every server loads."""
     from peft import PeftModel
 
