@@ -26,6 +26,9 @@ from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
 from rewardkit.generate.usage import usage
 from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
+from rewardkit.store.config import ProblemsConfig as ProblemsConfig
+from rewardkit.store.config import SourceConfig as SourceConfig
+from rewardkit.store.config import TracesConfig as TracesConfig
 from rewardkit.store.dataset import from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import Source
@@ -45,43 +48,6 @@ Progress = Callable[[int, int], None]
 """Called with (items done, items in all) after each batch."""
 
 
-class SourceConfig(Config):
-    """Where problems or traces come from; see `rewardkit.store.sources` for the shapes of rows.
-
-    Attributes:
-        source: ``sample:NAME``, a path, or a data set's id on the Hub.
-        limit: how many rows to read.
-        offset: how many to skip first.
-        subset, split: of a data set on the Hub.
-    """
-
-    source: str
-    limit: int | None = Field(default=None, ge=1)
-    offset: int = Field(default=0, ge=0)
-    subset: str | None = None
-    split: str = "train"
-
-
-class ProblemsConfig(SourceConfig):
-    """Problems to generate responses for.
-
-    Attributes:
-        options: of a made source, such as ``{depth: 4, seed: 1}`` for ``generate:deduction``.
-    """
-
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class TracesConfig(SourceConfig):
-    """Existing traces to label.
-
-    Attributes:
-        strip_annotations: remove GSM8K's ``<<48/2=24>>``.
-    """
-
-    strip_annotations: bool = True
-
-
 class SynthConfig(Config):
     """The configuration of ``rewardkit synth``.
 
@@ -92,6 +58,7 @@ class SynthConfig(Config):
         prompt: how a problem is put, see `PromptConfig`.
         split: the rule that cuts responses into steps, see `rewardkit.text.split`.
         labelers: names of labelers, or ``path/to/file.py:Class``.
+        labeler_options: from a labeler's name to its options, such as ``{vote: {tie: first}}``.
         label_workers: how many processes label; more pay where a label costs milliseconds (proofs, formulas).
         allow_code: let labelers such as ``code`` run, in a sandbox, programs that a model wrote.
         output: the folder of the run.
@@ -105,6 +72,7 @@ class SynthConfig(Config):
     prompt: PromptConfig = PromptConfig()
     split: SplitRule = "lines"
     labelers: tuple[str, ...] = ()
+    labeler_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     label_workers: int = Field(default=1, ge=1)
     allow_code: bool = False
     output: str
@@ -150,9 +118,11 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         ConfigError: the config cannot be carried out, or the output folder belongs to another run.
         DataError: the source cannot be read, or not one trace came out.
     """
-    from rewardkit.labelers.pool import LabelPool
+    from rewardkit.labelers.groups import label_groups, load_labelers
+    from rewardkit.labelers.pool import LabelPool, close_all
 
-    pool = LabelPool(config.labelers, workers=config.label_workers, allow_code=config.allow_code)
+    names, groups = load_labelers(config.labelers, config.labeler_options)
+    pool = LabelPool(names, workers=config.label_workers, allow_code=config.allow_code)
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
     with RunState(config.output, _bound(config)) as state:
         state.begin(work.ids, work.inputs)
@@ -161,8 +131,10 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
             return SynthResult(output, read_manifest(output), already_done=True)
         try:
             _work_off(config, work, pool, state, progress)
+            label_groups(groups, state, progress)
         finally:
             pool.close()
+            close_all(groups)
             work.close()
         manifest = _export(config, work, state)
         state.finish()
@@ -172,7 +144,15 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
 def _bound(config: SynthConfig) -> dict[str, Any]:
     """What a folder is bound to: all but where it lies, how many label, where an endpoint is and what it may cost."""
     free: dict[str, Any] = {"output": True, "label_workers": True, "generator": {"endpoint": True}}
-    return config.model_dump(mode="json", exclude=free)
+    bound = config.model_dump(mode="json", exclude=free)
+    bound["labeler_options"] = _without_endpoints(bound["labeler_options"])
+    return bound
+
+
+def _without_endpoints(options: Any) -> Any:
+    if isinstance(options, dict):
+        return {key: _without_endpoints(value) for key, value in options.items() if key != "endpoint"}
+    return [_without_endpoints(one) for one in options] if isinstance(options, list) else options
 
 
 def export_generations(folder: str | Path, path: str | Path) -> int:
@@ -360,6 +340,7 @@ def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule:
     if not value["text"].strip():
         raise BadItem("the response is empty")
     meta = {"finish_reason": value["finish_reason"], "tokens": value["tokens"]}
+    meta |= {key: problem.meta[key] for key in ("group", "view") if key in problem.meta}  # votes across views want them
     answer = extract_answer(value["text"])
     return LabelledTrace(Trace.create(problem, steps, answer, model=value["model"], sample=sample, meta=meta))
 
@@ -391,5 +372,8 @@ def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:
     }
     if config.problems is not None:
         manifest["usage"] = usage(state.all_generations(), config.generator.endpoint.price)
+    used = state.labelers_usage()
+    if used:
+        manifest["labelers"] = used
     rows = (from_record(record) for record in state.rows())
     return write_dataset(output, rows, manifest, rows_per_file=config.rows_per_file)

@@ -28,6 +28,12 @@ CREATE TABLE IF NOT EXISTS items (
     row TEXT,
     bad TEXT
 );
+CREATE TABLE IF NOT EXISTS group_labels (
+    labeler TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    labels TEXT NOT NULL,
+    PRIMARY KEY (labeler, position)
+) WITHOUT ROWID;
 """
 
 
@@ -147,9 +153,57 @@ class RunState:
         return position if position is None else int(position)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The finished rows in order."""
-        for (text,) in self._db.execute("SELECT row FROM items WHERE row IS NOT NULL ORDER BY position"):
-            yield json.loads(text)
+        """The finished rows in order, with the labels of `put_group_labels` for older ones of that source."""
+        more: dict[int, list[tuple[str, str]]] = {}
+        for labeler, position, labels in self._db.execute("SELECT labeler, position, labels FROM group_labels"):
+            more.setdefault(position, []).append((labeler, labels))
+        for position, record in self.items():
+            for labeler, labels in more.get(position, ()):
+                kept = [label for label in record["labels"] if label["source"] != labeler]
+                record["labels"] = kept + json.loads(labels)
+            yield record
+
+    def items(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The finished rows in order, as they were put, each with its position."""
+        for position, text in self._db.execute(
+            "SELECT position, row FROM items WHERE row IS NOT NULL ORDER BY position"
+        ):
+            yield position, json.loads(text)
+
+    def item(self, position: int) -> dict[str, Any]:
+        """The finished row at a position."""
+        (text,) = self._db.execute("SELECT row FROM items WHERE position = ?", (position,)).fetchone()
+        return dict(json.loads(text))
+
+    def labelled_by(self, labeler: str) -> set[int]:
+        """The positions that a labeler of groups has labelled."""
+        found = self._db.execute("SELECT position FROM group_labels WHERE labeler = ?", (labeler,))
+        return {position for (position,) in found}
+
+    def put_group_labels(
+        self,
+        labeler: str,
+        labels: Mapping[int, Sequence[Mapping[str, Any]]],
+        usage: Mapping[str, int],
+        seconds: float = 0.0,
+    ) -> None:
+        """Store the labels that a labeler of groups gave, at once.
+
+        Args:
+            labeler: its name.
+            labels: from an item's position to its labels.
+            usage: what the labeler has used so far, over all sittings.
+            seconds: of work since the last call, added to the run's time.
+        """
+        values = [(labeler, position, _dump(list(given))) for position, given in labels.items()]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO group_labels VALUES (?, ?, ?)", values)
+            self._set("labelers", self.labelers_usage() | ({labeler: dict(usage)} if usage else {}))
+            self._set("seconds", self.seconds + seconds)
+
+    def labelers_usage(self) -> dict[str, dict[str, int]]:
+        """From a labeler to what it has used: requests and tokens."""
+        return dict(self.fact("labelers") or {})
 
     def bad(self) -> list[tuple[str, str]]:
         """``(item id, reason)`` of every item that gave no row."""
@@ -198,6 +252,7 @@ class RunState:
             with self._db:
                 self._db.execute("DELETE FROM items")
                 self._db.execute("DELETE FROM facts")
+                self._db.execute("DELETE FROM group_labels")
                 self._set("config", flat)
 
     def _made_nothing(self) -> bool:

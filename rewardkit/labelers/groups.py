@@ -1,0 +1,123 @@
+"""Labelling by problem, once every trace is there: votes, rollouts, judges. Resumable, some problems at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rewardkit.errors import ConfigError, RewardKitError
+from rewardkit.labelers import LABELERS, GroupLabeler, load_labeler
+from rewardkit.registry import load
+from rewardkit.store.dataset import from_record
+from rewardkit.store.state import RunState
+from rewardkit.types import StepLabel, Trace
+
+
+def load_labelers(
+    names: Sequence[str], options: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[str, ...], list[GroupLabeler]]:
+    """Tell labelers of one trace (their names, for `LabelPool`) from those of groups (made, with their options).
+
+    Raises:
+        ConfigError: a name is unknown, options are given for a labeler that is not in `names` or takes none.
+
+    >>> names, groups = load_labelers(["arithmetic", "vote"], {"vote": {"tie": "first"}})
+    >>> names, [labeler.name for labeler in groups]
+    (('arithmetic',), ['vote'])
+    """
+    for name in options:
+        if name not in names:
+            raise ConfigError(f"labeler_options.{name} is given, but labelers holds no '{name}'")
+    single, groups = [], []
+    for name in names:
+        if hasattr(load(name, LABELERS, "labeler"), "label_group"):
+            groups.append(load_labeler(name, options=options.get(name)))
+        elif name in options:
+            raise ConfigError(f"labeler '{name}' has no options; remove labeler_options.{name}")
+        else:
+            single.append(name)
+    return tuple(single), groups
+
+
+def group_of(trace: Trace) -> str:
+    """What traces are labelled together by: the problem, or ``meta["group"]`` of rephrasings of one."""
+    return str(trace.meta.get("group") or trace.problem.id)
+
+
+def label_groups(
+    labelers: Sequence[GroupLabeler], state: RunState, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Label the finished rows of a run with each labeler, or go on with it.
+
+    Raises:
+        RewardKitError: a labeler cannot work at all; what it had labelled is kept.
+    """
+    if not labelers:
+        return
+    groups: dict[str, list[int]] = {}
+    for position, record in state.items():
+        groups.setdefault(group_of(from_record(record).trace), []).append(position)
+    total = sum(map(len, groups.values()))
+    for labeler in labelers:
+        done = state.labelled_by(labeler.name)
+        asker = getattr(labeler, "asker", None)
+        if asker is not None:
+            asker.resume(state.labelers_usage().get(labeler.name, {}))
+        waiting = [positions for positions in groups.values() if not done.issuperset(positions)]
+        seen = total - sum(map(len, waiting))
+        for unit in _units(waiting, labeler.unit):
+            began = time.monotonic()
+            traces = {position: from_record(state.item(position)).trace for position in unit}
+            labels = _labels(labeler, traces)
+            usage = asker.usage if asker is not None else {}
+            state.put_group_labels(labeler.name, labels, usage, time.monotonic() - began)
+            seen += len(unit)
+            if progress:
+                progress(seen, total)
+
+
+def _units(groups: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    unit: list[int] = []
+    for positions in groups:
+        unit += positions
+        if len(unit) >= size:
+            yield unit
+            unit = []
+    if unit:
+        yield unit
+
+
+def _labels(labeler: GroupLabeler, traces: Mapping[int, Trace]) -> dict[int, list[dict[str, Any]]]:
+    """The labels of each item as plain values. Whatever is wrong with one problem costs the labels of that one."""
+    made: dict[str, list[StepLabel]] = {trace.id: [] for trace in traces.values()}
+    for label in _guarded(labeler, list(traces.values())):
+        made[label.trace_id].append(label)
+    return {position: [_plain(label) for label in made[trace.id]] for position, trace in traces.items()}
+
+
+def _guarded(labeler: GroupLabeler, traces: list[Trace]) -> list[StepLabel]:
+    try:
+        return labeler.label_group(traces)
+    except RewardKitError:
+        raise
+    except Exception as error:  # a bad row is data, whatever is wrong with it
+        groups: dict[str, list[Trace]] = {}
+        for trace in traces:
+            groups.setdefault(group_of(trace), []).append(trace)
+        if len(groups) > 1:
+            return [label for group in groups.values() for label in _guarded(labeler, group)]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return [
+            StepLabel(trace.id, len(trace.steps) - 1, None, labeler.name, labeler.meaning, reason)
+            for trace in traces
+            if trace.steps
+        ]
+
+
+def _plain(label: StepLabel) -> dict[str, Any]:
+    values = asdict(label)
+    del values["trace_id"]
+    values["evidence"] = label.evidence.encode("utf-8", "replace").decode()  # Parquet takes no lone surrogates
+    return values

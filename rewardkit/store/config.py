@@ -1,0 +1,46 @@
+"""Where a run's rows come from, as a recipe says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from rewardkit.config import Config
+
+
+class SourceConfig(Config):
+    """Where problems or traces come from; see `rewardkit.store.sources` for the shapes of rows.
+
+    Attributes:
+        source: ``sample:NAME``, a path, or a data set's id on the Hub.
+        limit: how many rows to read.
+        offset: how many to skip first.
+        subset, split: of a data set on the Hub.
+    """
+
+    source: str
+    limit: int | None = Field(default=None, ge=1)
+    offset: int = Field(default=0, ge=0)
+    subset: str | None = None
+    split: str = "train"
+
+
+class ProblemsConfig(SourceConfig):
+    """Problems to generate responses for.
+
+    Attributes:
+        options: of a made source, such as ``{depth: 4, seed: 1}`` for ``generate:deduction``.
+    """
+
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TracesConfig(SourceConfig):
+    """Existing traces to label.
+
+    Attributes:
+        strip_annotations: remove GSM8K's ``<<48/2=24>>``.
+    """
+
+    strip_annotations: bool = True
