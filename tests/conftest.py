@@ -17,8 +17,8 @@ hypothesis.settings.load_profile("steady")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# They hold no doctests, and several files of one name cannot be collected as modules.
-collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+# They hold no doctests, and several files of one name cannot be collected as modules; the script is run by a test.
+collect_ignore_glob = ["conftest.py", "*/conftest.py", "*/trl_1_13_script.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
