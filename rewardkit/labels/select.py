@@ -100,10 +100,10 @@ def uncertain_weights(p: ArrayLike, sharpness: float = 4.0) -> Floats:
 
 
 def llkd(teacher: ArrayLike, student: ArrayLike) -> tuple[Mask, Floats]:
-    """LLKD: keep what the teacher is sure of and the student is not, by thresholds of a pseudo-class.
+    """LLKD: keep what the teacher is sure of and the student is not, by thresholds of a class.
 
-    The thresholds are the class means of this batch; the paper moves them over training steps. Their form is our reading
-    of its abstract and figures, not of its code.
+    The thresholds are the class means of this batch; the paper moves them over training steps. Their form is our
+    reading of its abstract and figures, not of its code.
 
     Args:
         teacher: (steps,) chance of being right by the judge whose labels are to be learnt.
