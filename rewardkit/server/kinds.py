@@ -68,7 +68,9 @@ def _implicit_flags(folder: Path, spec: RewardModelSpec) -> dict[str, Any]:
         "rewardkit_policy": (config.get("architectures") or ["none"])[0],
         "rewardkit_reference": reference,
     }
-    return {"pooler-config": _pooler("token_classify"), "hf-overrides": json.dumps(overrides)}
+    # Two models compiled in one were not tried on a GPU, and scoring is prefill alone, where graphs save little.
+    flags = {"pooler-config": _pooler("token_classify"), "hf-overrides": json.dumps(overrides)}
+    return {**flags, "enforce-eager": True}
 
 
 def _require_plain_head(folder: Path) -> None:
@@ -98,8 +100,9 @@ def _has_weight(folder: Path, name: str) -> bool:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
+    """The config, with that of its language model where there are several in it."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config
+    return {**config.get("text_config", {}), **config}
 
 
 def _pooler(task: str) -> str:

@@ -56,9 +56,9 @@ def test_an_adapter_by_itself_is_refused_with_the_way_to_merge_it(tmp_path):
         Server(tmp_path)
 
 
-def test_a_kind_that_is_not_served_is_named(tmp_path):
+def test_what_the_kind_needs_and_the_json_lacks_is_named(tmp_path):
     RewardModelSpec(kind="generative").save(tmp_path)
-    with pytest.raises(ConfigError, match="kind 'generative'"):
+    with pytest.raises(ConfigError, match="generative reward model needs label_token_ids"):
         Server(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_the_key_is_not_shown_with_the_config():
     assert "secret" not in repr(ServeConfig(api_key="secret"))
 
 
-def test_no_other_file_of_the_server_imports_vllm():
+def test_two_files_of_the_server_import_vllm_and_no_other():
     import ast
 
     import rewardkit.server
@@ -136,7 +136,7 @@ def test_no_other_file_of_the_server_imports_vllm():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "vllm" for name in names):
                 found.add(path.name)
-    assert found == {"vllm_plugin.py"}
+    assert found == {"vllm_plugin.py", "vllm_implicit.py"}
 
 
 def test_the_command_serves_until_it_is_told_to_end(tiny_reward_model):

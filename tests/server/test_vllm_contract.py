@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from rewardkit.server import vllm_implicit
 from rewardkit.server.engine import _entry_module
 from rewardkit.server.vllm_plugin import RewardKitPlugin, endpoint_plugin
 
@@ -35,6 +36,27 @@ def test_the_engine_is_called_as_it_wants():
     assert PoolingParams(task="token_classify", use_activation=False).use_activation is False
     given = inspect.signature(PoolingRequestOutput).parameters
     assert {"outputs", "num_cached_tokens", "finished"} <= given.keys()
+
+
+def test_the_implicit_model_is_found_and_stands_on_what_vllm_has():
+    from vllm.model_executor.layers.pooler import PoolingParamsUpdate
+    from vllm.model_executor.layers.pooler.abstract import Pooler
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+    from vllm.model_executor.models.utils import init_vllm_registered_model
+    from vllm.pooling_params import PoolingParams
+    from vllm.v1.pool.metadata import PoolingCursor, PoolingMetadata, PoolingStates
+
+    (point,) = entry_points(group="vllm.general_plugins", name="rewardkit")
+    assert point.load() is vllm_implicit.register
+    assert vllm_implicit.ImplicitModel.is_pooling_model
+    assert Pooler.__abstractmethods__ == {"forward", "get_supported_tasks"}
+    assert PoolingParamsUpdate(requires_token_ids=True).requires_token_ids
+    assert {"model_or_path", "revision", "prefix"} <= DefaultModelLoader.Source.__dataclass_fields__.keys()
+    assert {"prefix", "hf_config", "architectures"} <= inspect.signature(init_vllm_registered_model).parameters.keys()
+    assert PoolingParams(extra_kwargs={"start": 3}).extra_kwargs == {"start": 3}
+    assert {"num_scheduled_tokens_cpu", "seq_lens_cpu"} <= PoolingCursor.__dataclass_fields__.keys()
+    assert callable(PoolingMetadata.get_prompt_token_ids_cpu) and callable(PoolingCursor.get_finished_mask)
+    assert PoolingStates().hidden_states_cache == []
 
 
 def test_client_errors_have_one_base():
