@@ -151,7 +151,8 @@ class RemoteRewardModel:
             try:
                 given = datum["step_scores"] if self.spec.scores_steps else [datum["score"]]
                 scores = tuple(float(s) for s in given)
-                raw = tuple(raw_values(np.array(datum["logits"], dtype=np.float64), self.spec))
+                # numpy reads null as NaN.
+                raw = tuple(raw_values(np.asarray_chkfinite(datum["logits"], dtype=np.float64), self.spec))
             except (KeyError, IndexError, TypeError, ValueError):
                 raise ServerError(f"{self.url} gave no scores and logits for {trace.id}") from None
             count = len(trace.steps) if self.spec.scores_steps else 1

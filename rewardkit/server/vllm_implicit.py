@@ -123,7 +123,8 @@ def _pooler_class() -> Any:
             reached = list(reached_tokens(pooling_metadata))
             rows = [row for rows, _ in reached for row in rows]
             targets = cat([ids for _, ids in reached]).to(hidden_states.device, long)
-            parts = log_ratios(self.models, hidden_states[rows], targets).split([len(ids) for _, ids in reached])
+            values: Any = log_ratios(self.models, hidden_states[rows], targets)
+            parts = values.split([len(ids) for _, ids in reached])
             finished = pooling_metadata.get_pooling_cursor().get_finished_mask()
             outputs: list[Any] = []
             for state, part, last in zip(pooling_metadata.pooling_states, parts, finished, strict=True):

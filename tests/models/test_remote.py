@@ -70,6 +70,7 @@ def test_long_traces_share_no_request():
         [{"step_scores": [0.5, 0.5, 0.5], "logits": [[0.0, 1.0]] * 3}],
         [],
         [{"step_scores": [0.5, 0.5]}],
+        [{"step_scores": [0.5, 0.5], "logits": [[0.0, None], [0.0, 1.0]]}],
         [{"step_scores": "ab", "logits": [[0.0, 1.0]] * 2}],
         None,
     ],
@@ -132,3 +133,18 @@ def test_a_server_that_is_not_ours_is_named():
 def test_the_key_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("REWARDKIT_API_KEY", "k")
     assert RemoteRewardModel("http://x", transport=service(good)).score(TRACES[:1])
+
+
+def outcome_service(data):
+    spec = RewardModelSpec(kind="outcome", separator_id=5).model_dump(mode="json")
+    listed = {"data": [{"id": "orm", "rewardkit": {"spec": spec}}]}
+    return httpx.MockTransport(lambda r: httpx.Response(200, json=listed if r.method == "GET" else {"data": data}))
+
+
+def test_an_outcome_model_gives_one_score_whatever_the_number_of_steps():
+    transport = outcome_service([{"score": 0.75, "logits": [[1.5]]}])
+    (given,) = RemoteRewardModel("http://x", "k", transport=transport).score(TRACES[:1])
+    assert (given.scores, given.raw) == ((0.75,), (1.5,))
+    transport = outcome_service([{"score": 0.75, "logits": [[1.5], [2.0]]}])
+    with pytest.raises(ServerError, match="gave"):
+        RemoteRewardModel("http://x", "k", transport=transport).score(TRACES[:1])

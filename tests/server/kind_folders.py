@@ -61,8 +61,9 @@ def build_outcome(folder: Path) -> Path:
 
 
 def build_implicit(folder: Path, reference: str | None = None, **changes) -> Path:
-    """A policy with a reference beside it, or the reference that is named."""
+    """A policy with a reference beside it, or the reference that is named; one ties its embeddings, one does not."""
     build_tiny_lm(folder, seed=1, **SIZES)
-    other = reference or str(build_tiny_lm(folder.with_name(folder.name + "-reference"), seed=2, **SIZES))
+    beside = folder.with_name(folder.name + "-reference")
+    other = reference or str(build_tiny_lm(beside, seed=2, tie_word_embeddings=False, **SIZES))
     RewardModelSpec(kind="implicit", beta=0.05, reference=other, **{**CALIBRATED, **changes}).save(folder)
     return folder
