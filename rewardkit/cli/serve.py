@@ -30,7 +30,7 @@ def serve(
 
     from rewardkit.config import override_values
     from rewardkit.errors import ServerError
-    from rewardkit.server.config import serve_config
+    from rewardkit.server.config import LOOPBACK, serve_config
     from rewardkit.server.launch import Server
 
     values = override_values(overrides or [])
@@ -38,8 +38,8 @@ def serve(
         values["api_key"] = api_key
     config = serve_config(values)
     server = Server(folder, config, log=str(log) if log else "-")
-    if config.key is None and config.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"warning: {config.host} is open to others and no api_key is set", file=sys.stderr)
+    if config.key is None and config.host not in LOOPBACK:
+        print(f"warning: {config.host} is open to others and no key is set", file=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     print(f"loading {folder} with {config.backend} ...", file=sys.stderr)
     with server:
@@ -63,7 +63,7 @@ def _announce(server: Any, json: bool) -> None:
             [
                 ("url", server.url),
                 ("backend", server.config.backend),
-                ("key", "required on every path but /health, /ready, /metrics" if server.config.key else "none"),
+                ("key", "required on every path but /health and /ready" if server.config.key else "none"),
             ],
             [("score two steps", _curl(server)), ("score a file", f"rewardkit score {server.url} FILE.jsonl")],
         )

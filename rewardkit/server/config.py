@@ -7,12 +7,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rewardkit.config import Config, read_yaml, shipped, validate
 from rewardkit.errors import ConfigError
+from rewardkit.server.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key_file
 
-KEY_VARIABLE = "REWARDKIT_API_KEY"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class ServeConfig(Config):
@@ -22,7 +23,11 @@ class ServeConfig(Config):
         backend: ``vllm``, or ``transformers`` in this process.
         host, port: where it listens; port 0 takes a free one.
         name: the served model name; None takes the folder's.
-        api_key: the bearer key; None takes the variable REWARDKIT_API_KEY, and without that all paths are open.
+        api_key: the bearer key, or several with commas between; None takes the variable REWARDKIT_API_KEY.
+        key_file: of hashed keys, see `rewardkit.server.keys.read_key_file`; None takes the variable REWARDKIT_KEY_FILE.
+            Without any key all paths are open.
+        open_to_all: lets it listen beyond this machine without a key.
+        ssl_certfile, ssl_keyfile: for HTTPS, both or none; PEM.
         dtype: of the weights; ``auto`` is the checkpoint's own (the profile ``cpu`` says float32).
         max_length: the longest input in tokens; None takes the model's own.
         ready_seconds: how long loading may take.
@@ -36,6 +41,10 @@ class ServeConfig(Config):
     port: int = Field(8000, ge=0, le=65535)
     name: str | None = None
     api_key: str | None = Field(None, min_length=1, repr=False)
+    key_file: Path | None = None
+    open_to_all: bool = False
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_length: int | None = Field(None, ge=1)
     ready_seconds: float = Field(900.0, gt=0)
@@ -45,8 +54,28 @@ class ServeConfig(Config):
 
     @property
     def key(self) -> str | None:
-        """The bearer key that is in force."""
-        return self.api_key or os.environ.get(KEY_VARIABLE) or None
+        """The bearer keys in force, with commas between; those of the file as hashes.
+
+        Raises:
+            ConfigError: the key file cannot be used.
+        """
+        path = self.key_file or os.environ.get(KEY_FILE_VARIABLE)
+        given = self.api_key or os.environ.get(KEY_VARIABLE)
+        return ",".join([*([given] if given else []), *(read_key_file(path) if path else [])]) or None
+
+    @model_validator(mode="after")
+    def _safe(self) -> ServeConfig:
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("ssl_certfile and ssl_keyfile go together")
+        for path in (self.ssl_certfile, self.ssl_keyfile):
+            if path is not None and not path.is_file():
+                raise ValueError(f"there is no file {path}")
+        if self.host not in LOOPBACK and not self.open_to_all and self.key is None:
+            raise ValueError(
+                f"host {self.host} lets others in, and there is no key: set {KEY_VARIABLE} or key_file, "
+                "or say open_to_all=true"
+            )
+        return self
 
 
 def serve_config(values: dict[str, Any]) -> ServeConfig:

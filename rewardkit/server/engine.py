@@ -15,7 +15,8 @@ from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.server.config import KEY_VARIABLE, ServeConfig
+from rewardkit.server.config import ServeConfig
+from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import engine_flags
 from rewardkit.server.reaper import parse_steps
 
@@ -68,6 +69,8 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         # vLLM lets every web page in by default, and a browser reaches 127.0.0.1.
         "allowed-origins": "[]",
         **engine_flags(folder, spec),
+        "ssl-certfile": config.ssl_certfile,
+        "ssl-keyfile": config.ssl_keyfile,
         **{key.replace("_", "-"): value for key, value in config.engine.items()},
     }
     command = [sys.executable, "-m", _entry_module()]

@@ -18,6 +18,7 @@ _CODES = {
     401: "invalid_api_key",
     404: "unknown_url",
     405: "method_not_allowed",
+    408: "timeout",
     413: "request_too_large",
     429: "too_many_requests",
     499: "client_closed_request",

@@ -68,7 +68,8 @@ class Server:
     def root(self) -> str:
         """The address without a path: ``http://127.0.0.1:8000``."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self.config.ssl_certfile is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -122,7 +123,9 @@ class Server:
     def _await_ready(self) -> None:
         deadline = time.monotonic() + self.config.ready_seconds
         # No proxy of the environment stands between this machine and itself.
-        with httpx.Client(base_url=self.root, timeout=10.0, trust_env=False) as client:
+        # Nor does its certificate tell it anything about itself.
+        own = self.config.ssl_certfile is None
+        with httpx.Client(base_url=self.root, timeout=10.0, trust_env=False, verify=own) as client:
             while time.monotonic() < deadline:
                 if self._running is None or self._running.exit_code is not None:
                     raise ServerError(f"the engine ended before it was ready{self._last_error()}")
@@ -164,6 +167,8 @@ class _PlainThread:
             access_log=False,
             ws="none",
             lifespan="off",
+            ssl_certfile=config.ssl_certfile,
+            ssl_keyfile=config.ssl_keyfile,
             timeout_graceful_shutdown=max(1, int(config.drain_seconds)),
         )
         self._server = uvicorn.Server(settings)

@@ -38,7 +38,8 @@ class OpenAIRoute(APIRoute):
             except Exception as error:
                 expected = to_api_error(error)
                 if expected is None:
-                    _log.exception("a fault of ours in %s", request.url.path)
+                    request_id = getattr(request.state, "request_id", "-")
+                    _log.exception("a fault of ours in %s, request %s", request.url.path, request_id)
                     expected = ApiError(500, "internal error; the server's log has more")
                 return expected.response()
 

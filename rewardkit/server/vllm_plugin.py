@@ -21,8 +21,8 @@ import numpy as np
 from rewardkit.models import model_class
 from rewardkit.models.implicit import sums_at
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.server.config import KEY_VARIABLE
 from rewardkit.server.errors import ApiError
+from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import StepLogits
 from rewardkit.server.service import RewardService
