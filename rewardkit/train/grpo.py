@@ -21,8 +21,8 @@ from pydantic import Field
 from rewardkit.errors import DataError
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.store import load_problems
+from rewardkit.store.config import ProblemsConfig
 from rewardkit.store.files import write_text
-from rewardkit.synth import ProblemsConfig
 from rewardkit.train.config import RunConfig, TrainResult
 from rewardkit.train.data import held_out, limited
 from rewardkit.types import Message, Problem, content_id, message_text
@@ -115,13 +115,13 @@ def train_policy(config: GRPOConfig) -> TrainResult:
     from rewardkit.models.embedded import resolve_model
     from rewardkit.train.grpo_card import write_policy_card
     from rewardkit.train.grpo_trainer import grpo_arguments
-    from rewardkit.train.run import load_tokenizer, open_run, save_weights
+    from rewardkit.train.run import load_tokenizer, open_folder, save_weights
 
     started = time.monotonic()
     arguments = grpo_arguments(config)
     train, held, digest = split_problems(config)
     with arguments.main_process_first(desc="opening the run"):
-        run = open_run(config, digest, finished_policy)
+        run = open_folder(config, digest, finished_policy)
         checkpoint = None if run.finished else run.last_checkpoint()
     if run.finished is not None:
         return run.finished

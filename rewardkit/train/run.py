@@ -36,7 +36,7 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
     started = time.monotonic()
     arguments = training_arguments(config)
     with arguments.main_process_first(desc="opening the run"):  # the first process makes the folder, the others find it
-        run = open_run(config, data_hash(config.data), _finished)
+        run = open_run(config)
         checkpoint = None if run.finished else run.last_checkpoint()
     if run.finished is not None:
         return run.finished
@@ -240,7 +240,12 @@ def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool
     return True
 
 
-def open_run(config: RunConfig, digest: str, finished: Callable[[Path], TrainResult | None]) -> TrainingRun:
+def open_run(config: TrainConfig) -> TrainingRun:
+    """Open or begin the run of a reward model; see `open_folder`."""
+    return open_folder(config, data_hash(config.data), _finished)
+
+
+def open_folder(config: RunConfig, digest: str, finished: Callable[[Path], TrainResult | None]) -> TrainingRun:
     """Open or begin the run in ``config.output``.
 
     Args:
