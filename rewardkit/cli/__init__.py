@@ -25,6 +25,7 @@ _COMMANDS = {
     "show": "rewardkit.cli.show:show",
     "labels": "rewardkit.cli.labels:labels",
     "audit": "rewardkit.cli.audit:audit",
+    "select": "rewardkit.cli.select:select",
     "recipes": "rewardkit.cli.recipes:recipes",
     "doctor": "rewardkit.cli.doctor:doctor",
 }

@@ -31,7 +31,7 @@ def precision(found) -> float:
 def test_each_signal_finds_planted_errors_and_a_judge_adds_to_the_model():
     scores = out_of_fold(FEATURES, GIVEN, GROUPS)
     near = disagreeing_neighbours(FEATURES, GIVEN, GROUPS)
-    judge = np.where(np.random.default_rng(2).random(600) < 0.8, TRUTH, 1 - TRUTH).astype(float)[:, None]
+    judge = np.where(np.random.default_rng(2).random(600) < 0.9, TRUTH, 1 - TRUTH).astype(float)[:, None]
     single = [audit(GIVEN, scores=scores), audit(GIVEN, judges=judge), audit(GIVEN, neighbours=near)]
     together = audit(GIVEN, scores=scores, judges=judge, neighbours=near)
     assert all(precision(found) > 0.15 for found in single)
