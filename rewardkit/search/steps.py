@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rewardkit.errors import ConfigError
 from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
+from rewardkit.generate.begun import GOING_ON, has_ended, with_body
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.types import Problem, content_id
 
@@ -62,10 +63,6 @@ class StepGenerator(Protocol):
         ...
 
 
-_ENDED = "holds no text (finish_reason stop)"
-"""What the generator over an endpoint says of an empty answer; behind a begun response it is the end of that."""
-
-
 class GeneratorSteps:
     """Steps from a `Generator` that goes on with a final assistant message.
 
@@ -115,7 +112,7 @@ class GeneratorSteps:
         return GenerationRequest(id, prefix.problem, prefix.sample, messages, int(id[:8], 16))
 
     def _step(self, answer: Generation, begun: bool) -> Continuation:
-        if answer.finish_reason == "error" and begun and _ENDED in answer.error:
+        if begun and has_ended(answer):
             return Continuation("", True, answer.tokens)
         if answer.finish_reason == "error":
             return Continuation("", True, answer.tokens, answer.error or "no answer")
@@ -139,8 +136,7 @@ def load_steps(
     """
     if config.kind == "openai":
         stop = {"stop": [separator], "include_stop_str_in_output": True}
-        going_on = {**stop, "continue_final_message": True, "add_generation_prompt": False}
-        first, more = (_with_body(config, body) for body in (stop, going_on))
+        first, more = (with_body(config, body) for body in (stop, {**stop, **GOING_ON}))
         return GeneratorSteps(
             load_generator(first), load_generator(more), prompt=prompt, separator=separator, seed=seed
         )
@@ -148,11 +144,6 @@ def load_steps(
         raise ConfigError("recorded responses cannot be continued step by step; use generator.kind=openai, or a method "
                           "over whole responses: majority, best_of_n, weighted_vote")  # fmt: skip
     return GeneratorSteps(load_generator(config), prompt=prompt, separator=separator, seed=seed)
-
-
-def _with_body(config: GeneratorConfig, body: dict[str, object]) -> GeneratorConfig:
-    endpoint = config.endpoint.model_copy(update={"body": {**config.endpoint.body, **body}})
-    return config.model_copy(update={"endpoint": endpoint})
 
 
 def next_sample(prefix: Prefix, sample: int) -> Prefix:
