@@ -16,8 +16,8 @@ def evaluate(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A suite (processbench, prmbench, rewardbench, best-of-n, calibration) and a model (folder or "
-            "address), or robustness and no model, or a recipe (path or shipped name); then key=value."
+            help="A suite (processbench, prmbench, rewardbench, best-of-n, search, calibration) and a model (folder "
+            "or address), or robustness and no model, or a recipe (path or shipped name); then key=value."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -136,7 +136,7 @@ def best_of_n_curves(
     classes = finite(answers, "answers", dimensions=2).astype(np.int64)
     same_shape(scores=values, answers=classes, correct=right)
     total = right.shape[1]
-    sizes = sorted({2**k for k in range(total.bit_length()) if 2**k <= total} | {total})
+    sizes = _sizes(total)
     curves: dict[str, list[float]] = {name: [] for name in STRATEGIES}
     for size in sizes:
         chosen = _subsets(total, size, subsets, np.random.default_rng(seed))
@@ -145,6 +145,38 @@ def best_of_n_curves(
             curves[name].append(float(np.mean(drawn)))
     curves["first sample"] = [first_sample_accuracy(right)] * len(sizes)
     return sizes, curves
+
+
+def curve_rows(
+    scores: ArrayLike, answers: ArrayLike, correct: ArrayLike, *, subsets: int = 200, seed: int = 0
+) -> tuple[list[int], dict[str, Floats]]:
+    """`best_of_n_curves` problem by problem, for intervals: the expected accuracy of each problem at each n.
+
+    Returns:
+        The values of n, and for ``oracle`` (at n it is pass@n), ``weighted vote``, ``reward model`` and ``majority``
+        an array (values of n, problems).
+
+    >>> sizes, rows = curve_rows([[0.9, 0.1], [0.2, 0.6]], [[0, 1], [0, 0]], [[1, 0], [1, 1]])
+    >>> rows["reward model"].tolist(), rows["oracle"].tolist()
+    ([[0.5, 1.0], [1.0, 1.0]], [[0.5, 1.0], [1.0, 1.0]])
+    """
+    values, right = unit(scores, "scores", dimensions=2), _right(correct)
+    classes = finite(answers, "answers", dimensions=2).astype(np.int64)
+    same_shape(scores=values, answers=classes, correct=right)
+    sizes = _sizes(right.shape[1])
+    made: dict[str, list[Floats]] = {name: [] for name in ("oracle", "weighted vote", "reward model", "majority")}
+    for size in sizes:
+        chosen = _subsets(right.shape[1], size, subsets, np.random.default_rng(seed))
+        drawn: dict[str, list[Floats]] = {name: [] for name in made}
+        for columns in chosen:
+            v, c, r = values[:, columns], classes[:, columns], right[:, columns]
+            drawn["oracle"].append(r.max(axis=1))
+            drawn["weighted vote"].append(_each(_winners(v, c), r))
+            drawn["reward model"].append(_each(v == v.max(axis=1, keepdims=True), r))
+            drawn["majority"].append(_each(_winners(np.ones_like(v), c), r))
+        for name, rows in drawn.items():
+            made[name].append(np.mean(rows, axis=0))
+    return sizes, {name: np.array(rows) for name, rows in made.items()}
 
 
 def answer_classes(keys: list[list[str | None]]) -> Ints:
@@ -178,7 +210,15 @@ def _winners(weights: Floats, classes: Ints) -> Floats:
 
 
 def _expected(share: Floats | Bools, right: Floats) -> float:
-    return float(((share * right).sum(axis=1) / share.sum(axis=1)).mean())
+    return float(_each(share, right).mean())
+
+
+def _each(share: Floats | Bools, right: Floats) -> Floats:
+    return np.asarray((share * right).sum(axis=1) / share.sum(axis=1), dtype=np.float64)
+
+
+def _sizes(total: int) -> list[int]:
+    return sorted({2**k for k in range(total.bit_length()) if 2**k <= total} | {total})
 
 
 def _subsets(total: int, size: int, limit: int, random: np.random.Generator) -> list[Ints]:

@@ -32,15 +32,18 @@ class BestOfN(_Part):
         n: the numbers of samples, rising.
         curves: for each strategy one accuracy for each n.
         bands: for some strategies one interval for each n.
+        tokens: mean tokens of a problem at each n, where they were counted: then the axis of the plot.
     """
 
     n: tuple[int, ...]
     curves: dict[str, tuple[Number, ...]]
     bands: dict[str, tuple[Point, ...]] = {}
+    tokens: tuple[Number, ...] = ()
 
     @model_validator(mode="after")
     def _of_one_length(self) -> BestOfN:
-        for name, values in (*self.curves.items(), *self.bands.items()):
+        given = [("tokens", self.tokens)] if self.tokens else []
+        for name, values in (*self.curves.items(), *self.bands.items(), *given):
             if len(values) != len(self.n):
                 raise ValueError(f"'{name}' has {len(values)} values for {len(self.n)} values of n")
         return self

@@ -25,6 +25,7 @@ SUITES: dict[str, str] = {
     "prmbench": "rewardkit.evaluate.suites.prmbench:PRMBenchConfig",
     "rewardbench": "rewardkit.evaluate.suites.rewardbench:RewardBenchConfig",
     "best-of-n": "rewardkit.evaluate.suites.best_of_n:BestOfNConfig",
+    "search": "rewardkit.evaluate.suites.search:SearchCurvesConfig",
     "calibration": "rewardkit.evaluate.suites.calibration:CalibrationConfig",
 }
 """From a suite's name to the ``module:Class`` of its configuration."""

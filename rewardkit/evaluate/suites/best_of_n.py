@@ -79,9 +79,9 @@ class BestOf:
         return Loaded(rows, loaded.bad, loaded.digest)
 
     def measure(self, rows: Sequence[LabelledTrace], setting: Setting) -> Measured:
-        groups, note = _samples(rows, self.n)
+        groups, note = samples_of(rows, self.n)
         correct = np.array([[float(bool(solved(row.trace))) for row in group] for group in groups])
-        answers = np.array([_classes(group) for group in groups])
+        answers = np.array([classes_of(group) for group in groups])
         scores = _scores(groups, setting)
         main = scores.get(setting.reducer, next(iter(scores.values())))
         figures = _figures(main, scores, answers, correct, note, setting)
@@ -127,7 +127,7 @@ def _scores(groups: Sequence[Sequence[LabelledTrace]], setting: Setting) -> dict
     }
 
 
-def _samples(rows: Sequence[LabelledTrace], n: int | None) -> tuple[list[list[LabelledTrace]], str]:
+def samples_of(rows: Sequence[LabelledTrace], n: int | None) -> tuple[list[list[LabelledTrace]], str]:
     """n samples of each problem that has as many, and what was left out."""
     problems: dict[str, list[LabelledTrace]] = defaultdict(list)
     undecided = {row.trace.problem.id for row in rows if solved(row.trace) is None}
@@ -148,7 +148,7 @@ def _samples(rows: Sequence[LabelledTrace], n: int | None) -> tuple[list[list[La
     return whole, "; ".join(notes)
 
 
-def _classes(group: Sequence[LabelledTrace]) -> list[int]:
+def classes_of(group: Sequence[LabelledTrace]) -> list[int]:
     """One number a solution, equal where the answers are; -1 where there is none, which never votes."""
     from rewardkit.text.answers import group_answers
 

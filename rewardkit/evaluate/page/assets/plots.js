@@ -125,14 +125,16 @@ function reliabilityPlot(bins, source = "") {
 const EMPHASIS = ["reward model", "weighted vote", "majority", "oracle"];
 const rank = (name) => (EMPHASIS.indexOf(name) + 1 || EMPHASIS.length + 1);
 
-function bestOfNPlot({ n, curves, bands }) {
+function bestOfNPlot({ n: samples, curves, bands, tokens }) {
+  const n = tokens?.length ? tokens.map(Math.round) : samples;
+  const label = tokens?.length ? "tokens a problem" : "samples a problem (n)";
   const names = Object.keys(curves).sort((a, b) => rank(a) - rank(b));
   const values = [...Object.values(curves).flat(), ...Object.values(bands ?? {}).flat(2)];
   const low = Math.max(0, Math.floor(Math.min(...values) * 10 - 0.2) / 10);
   const high = Math.min(1, Math.ceil(Math.max(...values) * 10 + 0.2) / 10);
   const log = n.length > 1 && n[0] > 0;
   const domain = n.length > 1 ? [n[0], n[n.length - 1]] : [n[0] - 0.5, n[0] + 0.5];
-  const chart = frame({ label: "samples a problem (n)", domain, log, ticks: n }, { label: "accuracy", domain: [low, high] });
+  const chart = frame({ label, domain, log, ticks: n }, { label: "accuracy", domain: [low, high] });
   const series = names.map((name) => ({ name, markers: true, band: bands?.[name], points: n.map((x, i) => [x, curves[name][i]]) }));
   series.forEach((one, number) => drawSeries(chart, one, number));
   return plot("Best of n", chart, series, "Accuracy of the chosen answer; the oracle is the ceiling of any choice.");
