@@ -50,8 +50,8 @@ def labels(
             "of gold's meaning), method=stack, average, majority, count, dawid-skene, glad or mace, name=merged, "
             "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic,"
             " seed=0. decide: file=decisions.jsonl, output=DIR, name=audited (of the new source). "
-            "convert: by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix, source=NAME, "
-            "output=DIR."
+            "convert: by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix,"
+            " source=NAME, output=DIR."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
