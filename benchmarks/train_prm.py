@@ -3,8 +3,9 @@
     python benchmarks/train_prm.py [--quick] [--steps N] [--layers N] [--device cuda]
 
 One script on both sides, differing in its import: the same rows (SmolLM2's traces with arithmetic labels), model,
-optimizer, dtype, number of steps and examples a step, full training, no gradient checkpointing. TRL 1.13 is installed
-into a folder of its own, beside the same torch and transformers. Each side runs in processes of its own, in turn;
+optimizer, dtype, number of steps and examples a step, full training, no gradient checkpointing; a third side is TRL as
+it comes, with its default of gradient checkpointing. TRL 1.13 is installed into a folder of its own, beside the same
+torch and transformers. Each side runs in processes of its own, in turn;
 tokens are those that are not padding, and the time is that of the training loop. Peak memory is the process's resident
 set (on a GPU what torch allocated).
 """
@@ -21,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-OURS, THEIRS = "rewardkit", "trl 1.13"
+OURS, THEIRS, DEFAULTS = "rewardkit", "trl 1.13", "trl 1.13, its defaults"
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, work: Path) -> None:
     prepare(args, work)
-    results: dict[str, list[dict]] = {OURS: [], THEIRS: []}
+    results: dict[str, list[dict]] = {OURS: [], THEIRS: [], DEFAULTS: []}
     for _ in range(args.repeats):
         for side, found in results.items():
             found.append(run(args, side, work))
@@ -55,18 +56,18 @@ def compare(args: argparse.Namespace, work: Path) -> None:
     for side, found in results.items():
         speed = [r["tokens"] / r["seconds"] for r in found]
         print(
-            f"{side:10} {statistics.median(speed):8.1f} tokens/s ({min(speed):.1f} to {max(speed):.1f})  "
+            f"{side:22} {statistics.median(speed):8.1f} tokens/s ({min(speed):.1f} to {max(speed):.1f})  "
             f"peak {statistics.median(r['peak_mib'] for r in found):7.0f} MiB  "
             f"padding {statistics.median(r['padding'] for r in found):.1%}  "
             f"loss {found[0]['loss']:.4f} over {found[0]['tokens']:,} tokens"
         )
-    ours, theirs = results[OURS], results[THEIRS]
-    speed = statistics.median(
-        (a["tokens"] / a["seconds"]) / (b["tokens"] / b["seconds"]) for a, b in zip(ours, theirs, strict=True)
-    )
-    memory = statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in zip(ours, theirs, strict=True))
-    print(f"train_prm speed: {speed:.2f} (target >= 2.0)")
-    print(f"train_prm memory: {memory:.2f} (target <= 1.0)")
+    ours = results[OURS]
+    for side, name in ((THEIRS, "train_prm"), (DEFAULTS, "train_prm beside TRL's defaults")):
+        pairs = list(zip(ours, results[side], strict=True))
+        speed = statistics.median((a["tokens"] / a["seconds"]) / (b["tokens"] / b["seconds"]) for a, b in pairs)
+        memory = statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs)
+        print(f"{name} speed: {speed:.2f} (target >= 2.0)")
+        print(f"{name} memory: {memory:.2f} (target <= 1.0)")
 
 
 def prepare(args: argparse.Namespace, work: Path) -> None:
@@ -92,7 +93,7 @@ def prepare(args: argparse.Namespace, work: Path) -> None:
 
 def run(args: argparse.Namespace, side: str, work: Path) -> dict:
     env = dict(os.environ)
-    if side == THEIRS:
+    if side != OURS:
         env["PYTHONPATH"] = str(work / "trl")
         env["TRL_EXPERIMENTAL_SILENCE"] = "1"
     command = [sys.executable, __file__, "--side", side, "--work", str(work), "--device", args.device]
@@ -127,7 +128,7 @@ def train(args: argparse.Namespace) -> dict:
         num_train_epochs=1,
         learning_rate=1e-5,
         bf16=False,
-        gradient_checkpointing=False,
+        gradient_checkpointing=args.side == DEFAULTS,
         use_cpu=args.device == "cpu",
         save_strategy="no",
         report_to="none",
