@@ -25,6 +25,7 @@ from rewardkit.store.config import ProblemsConfig
 from rewardkit.store.files import write_text
 from rewardkit.train.config import RunConfig, TrainResult
 from rewardkit.train.data import held_out, limited
+from rewardkit.train.grpo_prime import PrimeCredit, PrimeOptions, save_with
 from rewardkit.types import Message, Problem, content_id, message_text
 
 FINISHED = "training.json"
@@ -42,8 +43,9 @@ class GRPOConfig(RunConfig):
         reward_options: of its function, such as ``{tie: first}``.
         reward_model: a folder or address that scores steps, for ``reward=process`` and ``credit=step``.
         credit: ``response`` gives each token of a response its advantage; ``step`` adds the return of its step under
-            the reward model.
-        outcome_weight: of the advantage of the response, with ``credit=step``; 0 leaves the steps alone.
+            the reward model; ``prime`` the token rewards of an implicit model that is trained in the loop.
+        prime: of ``credit=prime``; see `rewardkit.train.grpo_prime.PrimeOptions`.
+        outcome_weight: of the advantage of the response with ``credit=step``, of the outcome with ``credit=prime``.
         differences: step rewards are differences of successive scores, for reward models of meaning ``value``.
         embed: of ``reward=evol_rl``: ``ngrams``, or the address of an embedding service.
         embed_model: as that service names it.
@@ -66,7 +68,8 @@ class GRPOConfig(RunConfig):
     reward: str = "outcome"
     reward_options: dict[str, Any] = Field(default_factory=dict)
     reward_model: str | None = None
-    credit: Literal["response", "step"] = "response"
+    credit: Literal["response", "step", "prime"] = "response"
+    prime: PrimeOptions = PrimeOptions()
     outcome_weight: float = Field(1.0, ge=0)
     differences: bool = False
     embed: str = "ngrams"
@@ -269,6 +272,12 @@ def _trainer(
     trainer.after_generation = AfterGeneration(
         reward, config, tokenizer, watch=watch, step=lambda: int(trainer.state.global_step), log=log
     )
+    if config.credit == "prime":
+        credit = PrimeCredit(kind, resolve_model(config.model), trainer.accelerator.device)
+        if checkpoint is not None:
+            credit.load(Path(checkpoint))
+        save_with(trainer, credit)
+        trainer.after_generation.prime = credit
     use_progress(trainer)
     if config.max_minutes is not None:
         stop_after(trainer, 60 * config.max_minutes)

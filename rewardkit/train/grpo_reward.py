@@ -100,8 +100,10 @@ def build_reward(config: GRPOConfig, problems: Mapping[str, Problem]) -> Recordi
     wanted = config.reward == "process" or config.credit == "step"
     if wanted != (config.reward_model is not None):
         raise ConfigError("reward=process and credit=step need reward_model=FOLDER or an address; no others take it")
-    if config.credit == "step" and config.rephrased is not None:
-        raise ConfigError("credit=step does not go with reward=co_reward")
+    if config.credit != "response" and config.rephrased is not None:
+        raise ConfigError(f"credit={config.credit} does not go with reward=co_reward")
+    if config.credit == "prime" and config.reward in ("evol_rl", "process"):
+        raise ConfigError("credit=prime learns from outcomes of 0 and 1: reward=outcome, ttrl, mm_upt")
     options: dict[str, Any] = dict(config.reward_options)
     model = load_reward_model(config.reward_model) if config.reward_model else None
     if model is not None and not model.spec.scores_steps:

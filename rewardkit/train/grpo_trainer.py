@@ -25,6 +25,7 @@ from rewardkit.train.step_credit import step_advantages, step_ends
 if TYPE_CHECKING:
     from rewardkit.rewards.base import Group, GroupResult
     from rewardkit.train.grpo import GRPOConfig
+    from rewardkit.train.grpo_prime import PrimeCredit
     from rewardkit.train.grpo_reward import RecordingReward
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ class AfterGeneration:
     ) -> None:
         self._reward, self._config, self._tokenizer = reward, config, tokenizer
         self._watch, self._step, self._log = watch, step, log
+        self.prime: PrimeCredit | None = None
         self.evaluated: list[tuple[Group, GroupResult]] = []
 
     def __call__(self, output: dict[str, Any], training: bool) -> Any:
@@ -162,22 +164,26 @@ class AfterGeneration:
         if not training:
             self.evaluated += seen
             return None
-        self._write_health([result for _, result in seen])
-        if self._config.credit == "response":
-            return None
-        return self._step_credit(output, seen)
+        made = None if self._config.credit == "response" else self._credit(output, seen)
+        self._write_health([result for _, result in seen], self.prime.figures if self.prime else {})
+        return made
 
     def base_pass(self, measured: Mapping[str, Any]) -> None:
         """Warn from now on where pass@k falls below that of the policy before training, if both have the same k."""
         if measured["k"] == self._watch.k and measured["pass_at_k"]:
             self._watch.base_pass = measured["pass_at_k"][0]
 
+    def _credit(self, output: dict[str, Any], seen: list[tuple[Group, GroupResult]]) -> np.ndarray:
+        if self.prime is None:
+            return self._step_credit(output, seen)
+        prompts, completions = (
+            unpadded(output[f"{name}_ids"], output[f"{name}_mask"]) for name in ("prompt", "completion")
+        )
+        return self.prime.advantages(prompts, completions, seen, output["completion_ids"].shape[1])
+
     def _step_credit(self, output: dict[str, Any], seen: list[tuple[Group, GroupResult]]) -> np.ndarray:
-        ids, mask = output["completion_ids"].tolist(), output["completion_mask"].cpu().numpy().astype(bool)
-        own = [
-            [token for token, kept in zip(row, where, strict=True) if kept]
-            for row, where in zip(ids, mask, strict=True)
-        ]
+        mask = output["completion_mask"].cpu().numpy().astype(bool)
+        own = unpadded(output["completion_ids"], output["completion_mask"])
         parts, at = [], 0
         for group, result in seen:
             rows = own[at : at + group.size]
@@ -187,16 +193,27 @@ class AfterGeneration:
         whole = output["advantages"].cpu().numpy()[:, None] * self._config.outcome_weight
         return np.where(mask, np.concatenate(parts) + whole, 0.0)
 
-    def _write_health(self, results: list[GroupResult]) -> None:
+    def _write_health(self, results: list[GroupResult], more: Mapping[str, float]) -> None:
         step = self._step()
         warnings = self._watch.update(step, results)
         for warning in warnings:
             logger.warning(warning)
         if self._log is None:
             return
-        row = {"step": step, **step_health(results, k=self._config.num_generations).metrics(), "warnings": warnings}
+        row = {
+            "step": step,
+            **step_health(results, k=self._config.num_generations).metrics(),
+            **more,
+            "warnings": warnings,
+        }
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def unpadded(ids: Any, mask: Any) -> list[list[int]]:
+    """The token ids of each row (B, T) where the mask is 1."""
+    pairs = zip(ids.tolist(), mask.tolist(), strict=True)
+    return [[token for token, kept in zip(row, where, strict=True) if kept] for row, where in pairs]
 
 
 def forget_after(log: Path, step: int) -> None:

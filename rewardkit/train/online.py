@@ -142,6 +142,19 @@ class OnlineImplicitPRM:
         with torch.no_grad():
             return self._forward(rollouts, lambda indices, sums: None)
 
+    def state(self) -> dict[str, Any]:
+        """What is trained and the optimizer's state, as `load_state` takes them."""
+        return {"trained": [p.detach().cpu() for p in self._trained], "optimizer": self._optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, of a model with the same trained weights."""
+        import torch
+
+        with torch.no_grad():
+            for parameter, value in zip(self._trained, state["trained"], strict=True):
+                parameter.copy_(value)
+        self._optimizer.load_state_dict(state["optimizer"])
+
     def _forward(
         self, rollouts: Sequence[tuple[Sequence[int], int]], use: Callable[[list[int], torch.Tensor], None]
     ) -> list[np.ndarray]:

@@ -34,6 +34,16 @@ def letters(group):
 """
 
 
+PARITY = """
+from rewardkit.rewards.base import GroupResult
+
+def parity(group):
+    # An outcome of random texts: 0 or 1.
+    rewards = tuple(float(len(text) % 2) for text in group.completions)
+    return GroupResult(rewards, tuple(None for _ in rewards))
+"""
+
+
 @pytest.fixture
 def no_vllm(monkeypatch):
     """vLLM is not wanted here: its import takes long, and TRL warns of versions newer than it knows."""
@@ -96,6 +106,7 @@ def test_outcome_without_answers_is_refused_with_what_does_without(tmp_path):
         (["reward=process"], "need reward_model="),
         (["credit=step"], "need reward_model="),
         (["reward_model=runs/prm"], "no others take it"),
+        (["reward=evol_rl", "credit=prime"], "outcomes of 0 and 1"),
         (["reward=tttrl"], "did you mean 'ttrl'"),
         (["reward=ttrl", "reward_options.tei=first"], "no option 'tei'"),
     ],
@@ -195,7 +206,10 @@ def test_step_credit_reaches_the_loss_token_by_token(sums, no_vllm, monkeypatch)
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(sums, no_vllm, monkeypatch):
-    given = config(sums, f"model={build_tiny_lm(sums.parent / 'lm')}", "reward=ttrl", "steps=5", "save_every=2")
+    own = sums.parent / "own.py"
+    own.write_text(PARITY)
+    model = f"model={build_tiny_lm(sums.parent / 'lm')}"
+    given = config(sums, model, f"reward={own}:parity", "credit=prime", "prime.keep=[0, 1]", "steps=5", "save_every=2")
     module = importlib.import_module("rewardkit.train.grpo_trainer")
     call = module.AfterGeneration.__call__
 
@@ -215,6 +229,7 @@ def test_an_interrupted_run_goes_on(sums, no_vllm, monkeypatch):
     assert (folder / "before.json").stat().st_mtime_ns == before
     health = [json.loads(line) for line in (folder / "health.jsonl").read_text().splitlines()]
     assert [row["step"] for row in health] == [0, 1, 2, 3, 4]
+    assert all(np.isfinite(row["prm_loss"]) for row in health)
     assert train(given).reused
     assert "pass@4 before, after" in (folder / "README.md").read_text()
     assert not (folder / "checkpoints").exists()
