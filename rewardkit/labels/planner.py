@@ -39,7 +39,7 @@ class Plan:
         frontier: points that no cheaper point equals, by rising price.
         best: of the points within the budget, the best; of equals the cheapest.
         regime: what the last unit of money bought more with: ``quantity`` weak labels, ``quality`` verified ones,
-            ``mixed`` where neither leads by a tenth, or the grid holds no further point of one kind.
+            ``mixed`` where neither leads by a tenth, or the best point is the smallest of the grid.
     """
 
     frontier: tuple[Purchase, ...]
