@@ -75,7 +75,12 @@ def error_body(status: int, message: str, param: str | None = None, code: str | 
     """
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     code = code or _CODES.get(status, "server_error" if status >= 500 else "invalid_request")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    # What is told may repeat the client's words, and JSON cannot be sent with half a surrogate pair in it.
+    return {"error": {"message": _sendable(message), "type": kind, "param": param and _sendable(param), "code": code}}
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def to_api_error(error: Exception) -> ApiError | None:

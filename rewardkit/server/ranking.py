@@ -23,7 +23,7 @@ class _Body(BaseModel):
     # vLLM's own routes ignore fields that they do not know; clients of those send several.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    model: str | None = None
+    model: Text | None = None
 
 
 class ScoreRequest(_Body):

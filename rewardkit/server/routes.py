@@ -108,6 +108,7 @@ def install(app: FastAPI, *, keys: list[str], max_body_bytes: int = MAX_BODY_BYT
     """Put the routes, the guard and the error shape of unknown routes into an app."""
     app.state.rewardkit_groups = rewards_of_environment()
     app.router.routes.extend(router.routes)
+    app.router.redirect_slashes = False
     app.add_exception_handler(HTTPException, http_exception)
     app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)
 

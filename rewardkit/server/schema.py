@@ -126,14 +126,14 @@ class RewardsRequest(_Strict):
         user: for the caller's own records, as in OpenAI's API; unused.
     """
 
-    model: str | None = None
+    model: Text | None = None
     input: list[Annotated[RewardInput, WrapValidator(_kept)]] = Field(min_length=1, max_length=MAX_RESPONSES)
     split_by: SplitRule = "auto"
     aggregate: Reducer | None = None
     calibrated: bool = True
     on_error: Literal["item", "fail"] = "item"
     extras: list[Extra] = Field(default_factory=list, alias="return")
-    user: str | None = None
+    user: Text | None = None
 
     @field_validator("input", mode="before")
     @classmethod

@@ -1,0 +1,42 @@
+"""Mutated requests over the plain app with the tiny model: only 2xx, or 4xx with OpenAI's error body."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rewardkit.server.app import create_app, load_scorer
+
+FUZZER = Path(__file__).parents[2] / "benchmarks" / "fuzz_server.py"
+
+
+@pytest.fixture(scope="module")
+def fuzzer():
+    spec = importlib.util.spec_from_file_location("fuzz_server", FUZZER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("count", "seed"), [(300, 1), pytest.param(3000, 2, marks=pytest.mark.slow)])
+def test_mutated_requests_get_scores_or_an_error_body(fuzzer, tiny_reward_model, count, seed):
+    app = create_app(load_scorer(tiny_reward_model, name="prm"))
+    statuses, faults = asyncio.run(fuzzer.fuzz(app, count, seed))
+    assert faults == []
+    # The seeds are valid: a fuzzer whose every request is refused at the door would find nothing.
+    assert statuses[200] > count / 20 and statuses[400] > count / 4
+
+
+def test_the_seeds_of_the_fuzzer_are_answered(fuzzer, tiny_reward_model):
+    app = create_app(load_scorer(tiny_reward_model, name="prm"))
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
+            return [(await http.post(path, json=body)).status_code for path, body in fuzzer.SEEDS]
+
+    refused = [i for i, status in enumerate(asyncio.run(run())) if status != 200]
+    assert [fuzzer.SEEDS[i][1]["grader"]["type"] for i in refused] == ["python"]
