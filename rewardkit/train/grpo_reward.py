@@ -97,6 +97,8 @@ def build_reward(config: GRPOConfig, problems: Mapping[str, Problem]) -> Recordi
         )
     if (config.reward == "co_reward") != (config.rephrased is not None):
         raise ConfigError("reward=co_reward and rephrased=FILE (the same problems in other words) go together")
+    if config.rephrased is not None and config.batch_size * config.accumulation % (2 * config.num_generations):
+        raise ConfigError("with rephrased=FILE, batch_size * accumulation must be a multiple of 2 * num_generations")
     wanted = config.reward == "process" or config.credit == "step"
     if wanted != (config.reward_model is not None):
         raise ConfigError("reward=process and credit=step need reward_model=FOLDER or an address; no others take it")

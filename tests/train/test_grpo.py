@@ -103,6 +103,7 @@ def test_outcome_without_answers_is_refused_with_what_does_without(tmp_path):
     [
         (["reward=co_rewarding_ii"], "needs a teacher's completions"),
         (["reward=co_reward"], "rephrased=FILE"),
+        (["reward=co_reward", "rephrased=x", "batch_size=4"], "a multiple of 2 [*] num_generations"),
         (["reward=process"], "need reward_model="),
         (["credit=step"], "need reward_model="),
         (["reward_model=runs/prm"], "no others take it"),
