@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -29,7 +30,7 @@ class RemoteRewardModel:
 
     Args:
         url: of the service, with or without ``/v1``.
-        api_key: its bearer key; None takes the variable REWARDKIT_API_KEY.
+        api_key: its bearer key; None takes the variable REWARDKIT_API_KEY (of several with commas between, the first).
         model: the served name; None takes the first that the service lists.
         timeout: seconds for one request.
         batch: responses in one request.
@@ -55,7 +56,7 @@ class RemoteRewardModel:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
         self._batch = batch
         self._retries = retries
-        key = api_key or os.environ.get("REWARDKIT_API_KEY")
+        key = api_key or os.environ.get("REWARDKIT_API_KEY", "").partition(",")[0].strip()
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=timeout,
@@ -71,12 +72,32 @@ class RemoteRewardModel:
         Raises:
             ServerError: the service refused or failed, or gave another number of scores than there are steps.
         """
-        results: list[StepScores] = []
-        for part in self._batches(traces):
-            body = {"model": self.model, "input": [_item(t) for t in part], "return": ["logits"]}
-            data = self._request("POST", "/rewards", json=body).get("data")
-            results.extend(self._scores(part, data))
-        return results
+        return [scores for part in self._batches(traces) for scores in self._score_batch(part)]
+
+    async def score_async(self, traces: Sequence[Trace], *, concurrency: int = 8) -> list[StepScores]:
+        """The same without blocking the event loop, up to `concurrency` requests at once over shared connections.
+
+        A call that is cancelled sends no further request; those under way end by themselves.
+
+        Raises:
+            ServerError: as `score`.
+        """
+        slots = asyncio.Semaphore(concurrency)
+
+        async def one(part: Sequence[Trace]) -> list[StepScores]:
+            async with slots:
+                return await asyncio.to_thread(self._score_batch, part)
+
+        tasks = [asyncio.ensure_future(one(part)) for part in self._batches(traces)]
+        try:
+            return [scores for batch in await asyncio.gather(*tasks) for scores in batch]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _score_batch(self, traces: Sequence[Trace]) -> list[StepScores]:
+        body = {"model": self.model, "input": [_item(t) for t in traces], "return": ["logits"]}
+        return list(self._scores(traces, self._request("POST", "/rewards", json=body).get("data")))
 
     def _batches(self, traces: Sequence[Trace]) -> Iterator[Sequence[Trace]]:
         """Runs of traces that fit in one request, by number and by size."""
@@ -148,6 +169,9 @@ class RemoteRewardModel:
             got = len(data) if isinstance(data, list) else "no list of"
             raise ServerError(f"{self.url} gave {got} results for {len(traces)} responses")
         for trace, datum in zip(traces, data, strict=True):
+            if isinstance(datum, dict) and isinstance(fault := datum.get("error"), dict):
+                message = f"{self.url} could not score {trace.id}: {fault.get('message')}"
+                raise ServerError(message, status=400, code=_text(fault.get("code")))
             try:
                 given = datum["step_scores"] if self.spec.scores_steps else [datum["score"]]
                 scores = tuple(float(s) for s in given)

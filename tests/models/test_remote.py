@@ -1,6 +1,8 @@
 """The client: what it sends, what it checks, when it tries again."""
 
+import asyncio
 import json
+import threading
 
 import httpx
 import pytest
@@ -148,3 +150,32 @@ def test_an_outcome_model_gives_one_score_whatever_the_number_of_steps():
     transport = outcome_service([{"score": 0.75, "logits": [[1.5], [2.0]]}])
     with pytest.raises(ServerError, match="gave"):
         RemoteRewardModel("http://x", "k", transport=transport).score(TRACES[:1])
+
+
+def test_an_input_that_the_service_could_not_score_is_named():
+    def answer(body):
+        data = json.loads(good(body).content)["data"]
+        error = {"message": "input[1] has 600 tokens", "type": "x", "param": None, "code": "context_length_exceeded"}
+        data[1] = {"index": 1, "object": "reward.error", "error": error}
+        return httpx.Response(200, json={"data": data})
+
+    with pytest.raises(ServerError, match=f"could not score {TRACES[1].id}: .*600 tokens") as caught:
+        RemoteRewardModel("http://x", "k", transport=service(answer)).score(TRACES)
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+
+
+def test_async_scores_are_the_same_and_requests_run_at_once():
+    together = threading.Barrier(2, timeout=30)
+
+    def answer(body):
+        together.wait()  # breaks unless two requests are under way at once
+        return good(body)
+
+    model = RemoteRewardModel("http://x", "k", batch=1, transport=service(answer))
+    scores = asyncio.run(model.score_async(TRACES[:4], concurrency=2))
+    assert [s.trace_id for s in scores] == [t.id for t in TRACES[:4]] and scores[3].scores == (0.25, 0.5)
+
+
+def test_of_several_keys_in_the_environment_the_client_sends_the_first(monkeypatch):
+    monkeypatch.setenv("REWARDKIT_API_KEY", "k,other")
+    assert len(RemoteRewardModel("http://x", transport=service(good)).score(TRACES)) == 5
