@@ -38,6 +38,4 @@ def select(
         print_json(found)
         return
     rows = [("traces", f"{found['chosen']:,} of {found['candidates']:,}, {found['random']:,} of them at random")]
-    panel(
-        f"chosen by {policy}", [*rows, ("near-duplicates left out", f"{found['duplicates']:,}"), ("file", str(output))]
-    )
+    panel(f"chosen by {policy}", [*rows, ("repeats left out", f"{found['duplicates']:,}"), ("file", str(output))])

@@ -58,3 +58,17 @@ def test_audit_writes_a_list_and_a_page_and_decisions_are_taken_in(cli, tmp_path
     (tmp_path / "decisions.jsonl").write_text(json.dumps(decision))
     done = cli("labels", "decide", "set", "file=decisions.jsonl", "output=out", "--json")
     assert json.loads(done.stdout)["decisions"] == {"correct": 1}
+
+
+def test_select_writes_the_traces_to_verify(cli, tmp_path):
+    rows = []
+    for number in range(6):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["step"])
+        label = StepLabel(trace.id, 0, 0.5 if number == 4 else 0.99, "judge", "local")
+        rows.append(LabelledTrace(trace, (label,)))
+    write_dataset(tmp_path / "set", rows, {})
+    run = cli(
+        "select", "set", "--count", 1, "--output", "next.jsonl", "--source", "judge", "--share", 0, "--useless", 0
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads((tmp_path / "next.jsonl").read_text()) == {"trace_id": rows[4].trace.id, "by": "rad"}
