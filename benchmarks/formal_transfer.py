@@ -112,7 +112,8 @@ def score(
 
 def asked(rows: Sequence[LabelledTrace], sources: Sequence[str]) -> np.ndarray:
     """The untrained base model's chance of its word for a correct step, for each labelled step."""
-    model = load_baseline("base", RewardModelSpec(kind="token", separator_id=0, base_model=MODEL))
+    spec = RewardModelSpec(kind="token", separator_id=0, base_model=MODEL)
+    model = load_baseline("base", spec, device=None, dtype=None, batch_tokens=4096)
     scored = model.score([row.trace for row in rows])
     return np.array(
         [

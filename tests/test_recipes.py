@@ -19,9 +19,7 @@ RECIPES = list(list_recipes())
 def documented(recipe: Recipe) -> list[tuple[Recipe, list[str]]]:
     """Each command in a recipe's head that runs a shipped recipe, its own or the next one: which, and the overrides."""
     head = itertools.takewhile(lambda line: line.startswith("#"), recipe.path.read_text(encoding="utf-8").splitlines())
-    commands = [
-        re.search(rf"rewardkit ({'|'.join(CONFIGS)}) ([a-z][\w-]*)(?![\w=])(.*)", line) for line in head
-    ]
+    commands = [re.search(rf"rewardkit ({'|'.join(CONFIGS)}) ([a-z][\w-]*)(?![\w=])(.*)", line) for line in head]
     return [(find(f"{c[1]}/{c[2]}"), re.findall(r"[\w.]+=\S+", c[3])) for c in commands if c]
 
 
