@@ -275,7 +275,7 @@ def test_equal_sequents_of_one_batch_are_asked_once():
 
 def test_a_missing_solver_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(Z3Verifier, "_package", "no-such-solver")
-    with Z3Verifier() as verifier, pytest.raises(VerifierError, match="pip install no-such-solver"):
+    with Z3Verifier() as verifier, pytest.raises(VerifierError, match="pip install 'no-such-solver"):
         verifier.verify([], compare(x, "=", x))
 
 
