@@ -25,7 +25,7 @@ from rewardkit.generate import Generation, GenerationRequest, Generator, Generat
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
 from rewardkit.generate.usage import usage
-from rewardkit.store import BadRow, LabelledTrace, load_problems, load_traces, write_dataset
+from rewardkit.store import BadRow, LabelledTrace, load_traces, write_dataset
 from rewardkit.store.config import ProblemsConfig as ProblemsConfig
 from rewardkit.store.config import SourceConfig as SourceConfig
 from rewardkit.store.config import TracesConfig as TracesConfig
@@ -200,14 +200,7 @@ class GenerateWork:
         self._config = config
         self._generator: Generator | None = None
         source = config.problems
-        loaded = load_problems(
-            source.source,
-            source.limit,
-            offset=source.offset,
-            subset=source.subset,
-            split=source.split,
-            options=source.options,
-        )
+        loaded = source.load()
         self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
         self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]
         self.inputs = {source.source: loaded.digest}

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from rewardkit.config import Config
+from rewardkit.store.sources import Loaded, load_problems
+from rewardkit.types import Problem
 
 
 class SourceConfig(Config):
@@ -34,6 +36,12 @@ class ProblemsConfig(SourceConfig):
     """
 
     options: dict[str, Any] = Field(default_factory=dict)
+
+    def load(self) -> Loaded[Problem]:
+        """The problems; see `load_problems` for what it raises."""
+        return load_problems(
+            self.source, self.limit, offset=self.offset, subset=self.subset, split=self.split, options=self.options
+        )
 
 
 class TracesConfig(SourceConfig):

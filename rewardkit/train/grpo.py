@@ -163,14 +163,7 @@ def split_problems(config: GRPOConfig) -> tuple[list[dict[str, Any]], list[dict[
         DataError: they cannot be read, one part is empty, or views do not match.
     """
     source = config.problems
-    loaded = load_problems(
-        source.source,
-        source.limit,
-        offset=source.offset,
-        subset=source.subset,
-        split=source.split,
-        options=source.options,
-    )
+    loaded = source.load()
     problems, digest = loaded.rows, loaded.digest
     train = [p for p in problems if not held_out(p.id, config.held_out)]
     held = limited([p for p in problems if held_out(p.id, config.held_out)], config.max_eval, config.seed)
