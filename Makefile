@@ -7,6 +7,9 @@ PYTHON ?= $(shell python3 -c 'import sys; print("python3" if sys.version_info[:2
 # Where torch for the CPU comes from when no package index that pip knows has it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# Processes of `make test`; 0 runs all in one.
+WORKERS ?= 2
+
 BIN := .venv/bin
 LOCK := requirements/cpu.lock
 STAMP := .venv/installed-$(shell cat $(LOCK) pyproject.toml | sha256sum | cut -c1-16)
@@ -23,7 +26,7 @@ demo: $(STAMP)
 # One thread each: the tests' models are tiny, and threads that wait for each other are slower than none.
 test: export OMP_NUM_THREADS ?= 1
 test: $(STAMP) $(PROBLEMS)
-	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --slow -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
