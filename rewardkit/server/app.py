@@ -14,7 +14,8 @@ from starlette.responses import Response
 from rewardkit.server.errors import ApiError
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import Scorer, TransformersScorer
-from rewardkit.server.service import Limits, RewardService
+from rewardkit.server.service import RewardService
+from rewardkit.server.traffic import Limits
 
 
 def create_app(scorer: Scorer, *, keys: Sequence[str] = (), limits: Limits | None = None) -> FastAPI:
@@ -27,7 +28,7 @@ def create_app(scorer: Scorer, *, keys: Sequence[str] = (), limits: Limits | Non
     """
     app = FastAPI(title="RewardKit", docs_url=None, redoc_url=None)
     app.state.rewardkit = RewardService(scorer, limits)
-    install(app, keys=list(keys))
+    install(app, keys=list(keys), limits=limits)
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
     app.add_exception_handler(Exception, _fault)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewardkit.errors import DataError, RewardKitError, VerifierError
+from rewardkit.server import metrics
 from rewardkit.server.errors import ApiError
 from rewardkit.server.formula import parse_formula
 from rewardkit.server.grader_schema import (
@@ -102,6 +103,8 @@ class Graders:
         for where, single in _singles(request.grader):
             with _blamed(where):
                 grades[where] = await self._grade(single, values)
+                if grades[where].score is None:
+                    metrics.ABSTENTIONS.labels(grades[where].model or single.type).inc()
         return _answer(request, grades, time.perf_counter() - start)
 
     def _check(self, where: str, grader: Single) -> None:
@@ -153,10 +156,7 @@ class Graders:
         self._waiting += 1
         try:
             call = functools.partial(function, *arguments)
-            async with asyncio.timeout(self.service.limits.seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-        except TimeoutError:
-            raise ApiError(504, f"the grader was not done within {self.service.limits.seconds:g} s") from None
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
         finally:
             self._waiting -= 1
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS = Counter("rewardkit_requests", "HTTP requests by status.", ["status"])
+REQUESTS = Counter("rewardkit_requests", "HTTP requests by route and status (0: the client left).", ["route", "status"])
+IN_FLIGHT = Gauge("rewardkit_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
 PENDING = Gauge("rewardkit_pending_responses", "Responses that wait or run.", multiprocess_mode="livesum")
+PENDING_LIMIT = Gauge("rewardkit_pending_limit", "Responses that may wait or run; more get 429.")
 RESPONSES = Counter("rewardkit_responses", "Responses scored.")
 REFUSED = Counter("rewardkit_refused_responses", "Responses that could not be scored, beside others that were.")
 STEPS = Counter("rewardkit_steps", "Steps scored.")
 TOKENS = Counter("rewardkit_tokens", "Tokens of the scored inputs.")
 CACHED_TOKENS = Counter("rewardkit_cached_tokens", "Tokens of them that the prefix cache held.")
+CACHE_HITS = Counter("rewardkit_cache_hits", "Responses of which the prefix cache held a part.")
+ABSTENTIONS = Counter("rewardkit_abstentions", "Grades that are null, since nothing could be checked.", ["model"])
+RESTARTS = Gauge("rewardkit_engine_restarts", "How often the engine was started again since `rewardkit serve`.")
 SECONDS = Histogram(
     "rewardkit_request_seconds",
     "Time of one scoring request.",

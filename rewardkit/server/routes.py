@@ -18,9 +18,11 @@ from rewardkit.server.errors import ApiError, http_exception, to_api_error
 from rewardkit.server.grader_schema import GraderRunRequest, GraderValidateRequest
 from rewardkit.server.graders import Graders
 from rewardkit.server.guard import Guard
+from rewardkit.server.observe import Observed
 from rewardkit.server.ranking import RerankRequest, ScoreRequest, get_reward, group_reward, rerank, score
 from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
 from rewardkit.server.service import RewardService
+from rewardkit.server.traffic import Limits, Traffic, TrafficGate
 
 _log = logging.getLogger("rewardkit.server")
 
@@ -99,18 +101,24 @@ async def models(request: Request) -> JSONResponse:
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when a request would be answered now, else 503."""
-    if not await _service(request).ready():
+    if request.app.state.rewardkit_traffic.draining or not await _service(request).ready():
         raise ApiError(503, "the engine is not running, or the server is going down")
     return JSONResponse({"status": "ready"})
 
 
-def install(app: FastAPI, *, keys: list[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
-    """Put the routes, the guard and the error shape of unknown routes into an app."""
+def install(
+    app: FastAPI, *, keys: list[str], limits: Limits | None = None, max_body_bytes: int = MAX_BODY_BYTES
+) -> None:
+    """Put the routes, what stands before all routes, and the error shape of unknown routes into an app."""
+    app.state.rewardkit_traffic = Traffic(limits)
     app.state.rewardkit_groups = rewards_of_environment()
     app.router.routes.extend(router.routes)
     app.router.redirect_slashes = False
     app.add_exception_handler(HTTPException, http_exception)
+    # The one that is added last stands first.
     app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)
+    app.add_middleware(TrafficGate, traffic=app.state.rewardkit_traffic)
+    app.add_middleware(Observed)
 
 
 def _service(request: Request) -> RewardService:

@@ -16,25 +16,13 @@ from rewardkit.errors import DataError, RewardKitError
 from rewardkit.models.activation import raw_values, scores_from_logits
 from rewardkit.models.encoders import step_encoder
 from rewardkit.models.reduce import reduce_scores
-from rewardkit.server import metrics
+from rewardkit.server import metrics, tracing
 from rewardkit.server.errors import ApiError, from_fault
 from rewardkit.server.schema import MAX_STEPS, BadInput, RewardInput, RewardsRequest
 from rewardkit.server.scorer import Scorer, StepLogits
+from rewardkit.server.traffic import Limits
 from rewardkit.text.encode import EncodedSteps
 from rewardkit.text.split import SplitRule, split_steps
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the service takes.
-
-    Attributes:
-        pending: responses that wait or run, over all requests; more get 429 with Retry-After.
-        seconds: a request that takes longer gets 504, and its work is stopped.
-    """
-
-    pending: int = 4096
-    seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +45,7 @@ class RewardService:
         self.limits = limits or Limits()
         self.created = int(time.time())
         self._pending = 0
-        self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        metrics.PENDING_LIMIT.set(self.limits.pending)
         # A tokenizer holds state while it encodes, so one thread has it to itself; the event loop stays free.
         self._encode = step_encoder(scorer.tokenizer, scorer.spec)
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-tokenize")
@@ -85,27 +71,22 @@ class RewardService:
         with metrics.SECONDS.time():
             self._enter(len(request.input))
             try:
-                async with asyncio.timeout(self.limits.seconds):
-                    return await self._score(request)
-            except TimeoutError:
-                raise ApiError(504, f"not done within {self.limits.seconds:g} s; send fewer responses") from None
+                return await self._score(request)
             finally:
                 self._leave(len(request.input))
 
     async def ready(self) -> bool:
         """Whether a request would be answered now."""
-        return not self._draining and await self.scorer.ready()
-
-    async def drain(self) -> None:
-        """Take no more requests, and return when the last one that was taken is answered."""
-        self._draining = True
-        await self._idle.wait()
+        return await self.scorer.ready()
 
     async def _score(self, request: RewardsRequest) -> dict[str, Any]:
-        prepared, failed = await self._prepare_all(request)
+        with tracing.span("tokenize", responses=len(request.input)):
+            prepared, failed = await self._prepare_all(request)
         if failed and (request.on_error == "fail" or not prepared):
             raise failed[min(failed)]
-        logits = await self.scorer.logits([p.encoded for p in prepared.values()])
+        tokens = sum(len(p.encoded) for p in prepared.values())
+        with tracing.span("score", responses=len(prepared), tokens=tokens):
+            logits = await self.scorer.logits([p.encoded for p in prepared.values()])
         data = {i: self._datum(i, p, z, request) for (i, p), z in zip(prepared.items(), logits, strict=True)}
         # Without scores at all, so that whoever does not look for errors meets a missing key and no number.
         data |= {i: {"index": i, "object": "reward.error", **error.body} for i, error in failed.items()}
@@ -190,6 +171,7 @@ class RewardService:
         metrics.STEPS.inc(sum(len(d.get("step_scores", ())) for d in data))
         metrics.TOKENS.inc(tokens)
         metrics.CACHED_TOKENS.inc(cached)
+        metrics.CACHE_HITS.inc(sum(z.cached_tokens > 0 for z in logits))
         usage = {"prompt_tokens": tokens, "total_tokens": tokens, "prompt_tokens_details": {"cached_tokens": cached}}
         return {
             "id": f"rewards-{uuid.uuid4().hex}",
@@ -208,19 +190,16 @@ class RewardService:
             )
 
     def _enter(self, responses: int) -> None:
-        if self._draining:
-            raise ApiError(503, "the server is going down", retry_after=30)
+        if responses > self.limits.pending:
+            raise ApiError(400, f"send at most {self.limits.pending} responses in one request", param="input")
         if self._pending + responses > self.limits.pending:
             raise ApiError(429, f"{self._pending} responses are waiting already; try again", retry_after=2)
         self._pending += responses
         metrics.PENDING.inc(responses)
-        self._idle.clear()
 
     def _leave(self, responses: int) -> None:
         self._pending -= responses
         metrics.PENDING.dec(responses)
-        if not self._pending:
-            self._idle.set()
 
 
 def _steps(item: RewardInput, split_by: SplitRule) -> list[dict[str, Any]]:

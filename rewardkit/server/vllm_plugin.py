@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,9 @@ import numpy as np
 from rewardkit.models import model_class
 from rewardkit.models.implicit import sums_at
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server import logs
 from rewardkit.server.errors import ApiError
+from rewardkit.server.host import Host, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import StepLogits
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.datastructures import State
 
-DRAIN_SIGNAL = signal.SIGUSR1
 TRIAL = EncodedResponse((0, 0), (1,), 1)
 """The shortest input of any kind."""
 CONCURRENT = 256
@@ -50,7 +50,10 @@ class RewardKitPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Add the routes, and the guard in front of all routes of the app, vLLM's own included."""
         given = [*(getattr(app.state.args, "api_key", None) or []), os.environ.get("VLLM_API_KEY", "")]
-        install(app, keys=[key for key in [os.environ.get(KEY_VARIABLE, ""), *given] if key])
+        settings = HostSettings.read(os.environ)
+        if settings.logs == "text":
+            logs.configure("text", ["rewardkit"])
+        install(app, keys=[key for key in [os.environ.get(KEY_VARIABLE, ""), *given] if key], limits=settings.limits)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Load the spec and the tokenizer of the served folder.
@@ -58,23 +61,10 @@ class RewardKitPlugin:
         Raises:
             ConfigError: the served folder is no reward model.
         """
-        state.rewardkit = RewardService(VllmScorer(engine_client, args))
-        self._drain_on_signal(state.rewardkit)
-
-    def _drain_on_signal(self, service: RewardService) -> None:
-        """On SIGUSR1, answer what is in flight, then end the server by SIGTERM.
-
-        vLLM's own SIGTERM takes the engine away first: what is in flight gets an error, or hangs.
-        """
-
-        async def drain() -> None:
-            await service.drain()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        def start() -> None:
-            self._draining = asyncio.ensure_future(drain())
-
-        asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, start)
+        settings = HostSettings.read(os.environ)
+        state.rewardkit = RewardService(VllmScorer(engine_client, args), settings.limits)
+        self._host = Host(engine_client, state.rewardkit_traffic, settings)
+        self._host.start()
 
 
 def endpoint_plugin() -> RewardKitPlugin:

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from test_service_limits import FaultyScorer, zeros
 
 from rewardkit.errors import ConfigError
-from rewardkit.server import guard
+from rewardkit.server import guard, observe
 from rewardkit.server.app import create_app
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.keys import read_key_file
@@ -107,7 +107,7 @@ def test_tls_files_go_together_and_exist(tmp_path):
 @pytest.mark.parametrize("key", ["first", None])
 def test_every_answer_has_the_security_headers(app, key):
     headers = ask(app, key=key, json=BODY).headers
-    for name, value in guard.HEADERS.items():
+    for name, value in observe.HEADERS.items():
         assert headers[name.decode()] == value.decode()
 
 

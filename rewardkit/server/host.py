@@ -1,0 +1,127 @@
+"""The life of our routes inside vLLM's API server: what it was started with, how it drains, what it does when the
+engine dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from rewardkit.server import metrics, tracing
+from rewardkit.server.errors import ApiError
+from rewardkit.server.logs import LogFormat
+from rewardkit.server.traffic import Limits, Traffic
+
+SETTINGS_VARIABLE = "REWARDKIT_HOST"
+DRAIN_SIGNAL = signal.SIGUSR1
+ENGINE_DEATH = 70
+"""The exit code of a server whose engine has died."""
+_WATCH_SECONDS = 0.1
+
+_log = logging.getLogger("rewardkit.server")
+
+
+class _Engine(Protocol):
+    @property
+    def errored(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What `rewardkit serve` tells the server that it starts, in one environment variable.
+
+    Attributes:
+        limits: see `Limits`.
+        drain_seconds: how long requests in flight may take when it is told to end.
+        logs: the form of log lines.
+        restarts: how often the engine was started again before this time.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    drain_seconds: float = 15.0
+    logs: LogFormat = "json"
+    restarts: int = 0
+
+    def text(self) -> str:
+        """For the variable.
+
+        >>> HostSettings.read({SETTINGS_VARIABLE: HostSettings(restarts=2).text()}).restarts
+        2
+        """
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> HostSettings:
+        """From the variable; the defaults where vLLM was started without `rewardkit serve`."""
+        given: dict[str, Any] = json.loads(environment.get(SETTINGS_VARIABLE) or "{}")
+        return cls(**{**given, "limits": Limits(**given.get("limits", {}))})
+
+
+class Host:
+    """Drains on `DRAIN_SIGNAL`, and ends the process when the engine has died.
+
+    Args:
+        engine: vLLM's ``EngineClient``.
+        traffic: what is in flight.
+        settings: see `HostSettings`.
+        leave: ends the process at once; a test gives its own.
+    """
+
+    def __init__(
+        self,
+        engine: _Engine,
+        traffic: Traffic,
+        settings: HostSettings,
+        leave: Callable[[int], None] = os._exit,
+    ) -> None:
+        self.engine = engine
+        self.traffic = traffic
+        self.settings = settings
+        self._leave = leave
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin both, in the running loop."""
+        metrics.RESTARTS.set(self.settings.restarts)
+        asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, lambda: self._run(self.drain()))
+        self._run(self.watch())
+
+    async def drain(self) -> None:
+        """Answer what is in flight, then end the server by SIGTERM.
+
+        vLLM's own SIGTERM takes the engine away first: what is in flight gets an error, or hangs.
+        """
+        _log.info("draining", extra={"fields": {"requests": self.traffic.in_flight}})
+        await self.traffic.drain(self.settings.drain_seconds)
+        tracing.flush()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def watch(self) -> None:
+        """When the engine has died, give all that is in flight a 503 and leave, so that the server is started again.
+
+        vLLM looks every five seconds, and then waits for requests that may never end.
+        """
+        while not self.engine.errored:
+            await asyncio.sleep(_WATCH_SECONDS)
+        if self.traffic.draining:
+            return
+        _log.error("the engine has died", extra={"fields": {"requests": self.traffic.in_flight}})
+        self.traffic.draining = True
+        await self.traffic.abandon(ApiError(503, "the engine has stopped; it is started again", retry_after=10))
+        await asyncio.sleep(_WATCH_SECONDS)  # for the answers to leave
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._leave(ENGINE_DEATH)
+
+    def _run(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
