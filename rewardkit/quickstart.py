@@ -45,7 +45,7 @@ class QuickstartConfig(Config):
     labelled_problems: int = Field(1500, ge=10)
     max_traces: int = Field(640, ge=8)
     max_held_out: int = Field(120, ge=10)
-    max_processbench: int = Field(60, ge=10)
+    max_processbench: int = Field(90, ge=10)
     max_problems: int = Field(60, ge=2)
     backend: Literal["auto", "vllm", "transformers"] = "auto"
     seed: int = 0

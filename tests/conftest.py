@@ -59,7 +59,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which a small `rewardkit quickstart` has run with the real model and vLLM, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
     sizes = {"fresh_problems": 2, "labelled_problems": 150, "max_traces": 64}
-    sizes |= {"max_held_out": 40, "max_processbench": 20, "max_problems": 10}
+    sizes |= {"max_held_out": 40, "max_processbench": 40, "max_problems": 10}
     command = [str(Path(sys.executable).with_name("rewardkit")), "quickstart", "backend=vllm"]
     done = subprocess.run(
         [*command, *(f"{k}={v}" for k, v in sizes.items())], capture_output=True, text=True, cwd=folder

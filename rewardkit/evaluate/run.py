@@ -44,8 +44,8 @@ class EvalConfig(SuiteConfig):
         best_of_n: problems with several solutions each, marked right or wrong; None leaves it out.
         max_held_out, max_processbench, max_problems: at most so many traces, traces and problems, drawn at random; None
             means all.
-        threshold: below it a step counts as wrong; None chooses it on one half of the held-out problems, or without
-            those on a quarter of ProcessBench's.
+        threshold: below it a step counts as wrong; None chooses it for each part on problems that the part does not
+            report: one half of the held-out ones, a quarter of ProcessBench's.
     """
 
     data: tuple[str, ...] = ()
@@ -159,7 +159,6 @@ def _measure(
             continue  # counted and named in `left_out`
         found = part.measure(rows, setting)
         measured.append(found)
-        setting = replace(setting, threshold=found.threshold or setting.threshold)
         every += [tagged(row, part=part.name) for row in rows]
     if not every:
         raise DataError(f"not one trace could be scored by {config.model}: most are too long for it")
@@ -200,7 +199,7 @@ def _report(
     thresholds = [part.threshold for part in measured if part.threshold is not None]
     about = {"name": Path(config.model).name, **spec.model_dump(mode="json")}
     if thresholds:
-        about |= {"threshold": thresholds[-1].value, "threshold_chosen": thresholds[-1].chosen}
+        about |= {"threshold": thresholds[0].value, "threshold_chosen": thresholds[0].chosen}
     return EvalReport.model_validate(
         {
             "figures": [figure for part in measured for figure in part.figures],

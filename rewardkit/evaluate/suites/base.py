@@ -49,7 +49,7 @@ class SuiteConfig(Config):
     seed: int = 0
 
     def parts(self) -> Sequence[Part]:
-        """What is to be measured, in order; a later part may use the threshold that an earlier one chose."""
+        """What is to be measured, in order."""
         raise NotImplementedError
 
 
@@ -79,14 +79,12 @@ class Setting:
         spec: of the model whose scores are measured.
         reducer: from step scores to the score of a response.
         resamples, seed: of the bootstrap.
-        threshold: that an earlier part chose, None where none did.
     """
 
     spec: RewardModelSpec
     reducer: Reducer
     resamples: int
     seed: int
-    threshold: Threshold | None = None
 
     @property
     def draws(self) -> Draws:

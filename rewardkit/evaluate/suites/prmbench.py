@@ -110,7 +110,7 @@ class PRMBench:
 
     def measure(self, rows: Sequence[LabelledTrace], setting: Setting) -> Measured:
         steps = _steps(rows)
-        threshold = setting.threshold
+        threshold: Threshold | None = None
         if self.config.threshold is not None:
             threshold = Threshold(self.config.threshold, "given" if self.config.threshold != 0.5 else "as published")
         if threshold is None:

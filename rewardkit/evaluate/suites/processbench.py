@@ -75,7 +75,7 @@ class ProcessBench:
         return loaded
 
     def measure(self, rows: Sequence[LabelledTrace], setting: Setting) -> Measured:
-        threshold, reported, note = self._threshold(rows, setting)
+        threshold, reported, note = self._threshold(rows)
         if not reported:
             raise ConfigError("every row was used to choose the threshold; give more rows or threshold=NUMBER")
         subsets = _by_subset(reported)
@@ -89,14 +89,10 @@ class ProcessBench:
         plots = {"roc": roc_points(scores, right), "precision_recall": precision_recall_points(scores, right)}
         return Measured(figures, plots, threshold)
 
-    def _threshold(
-        self, rows: Sequence[LabelledTrace], setting: Setting
-    ) -> tuple[Threshold | None, Sequence[LabelledTrace], str]:
+    def _threshold(self, rows: Sequence[LabelledTrace]) -> tuple[Threshold | None, Sequence[LabelledTrace], str]:
         """The threshold, the rows that it was not chosen on, and the note that says so; or None and why."""
-        given = setting.threshold
         if self.config.threshold is not None:
             given = Threshold(self.config.threshold, "given")
-        if given is not None:
             return given, rows, str(given)
         chosen_on, where = self._development(rows)
         truth = [first_wrong(row, ("human",)) for row in chosen_on]
