@@ -9,6 +9,7 @@ from typing import Any
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.text.encode import EncodedSteps, encode_response, encode_steps
 from rewardkit.text.judged import encode_judged
+from rewardkit.text.layouts import encode_plain, encode_turn
 from rewardkit.types import join_steps
 
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -26,7 +27,12 @@ def step_encoder(tokenizer: Any, spec: RewardModelSpec, *, max_length: int | Non
         max_length: the most tokens allowed.
     """
     if spec.kind == "implicit":
-        return partial(encode_response, tokenizer, max_length=max_length)
+        encode_open = partial(encode_response, tokenizer, max_length=max_length)
+        return encode_open if spec.between is None else _joined(encode_open, spec.between)
+    if spec.format == "turn":
+        return partial(encode_turn, tokenizer, pad_id=spec.pad_id, max_length=max_length)
+    if spec.format == "plain":
+        return _plain_encoder(tokenizer, spec, max_length)
     if spec.kind == "generative":
         return _judged_encoder(tokenizer, spec, max_length)
     assert spec.separator_id is not None
@@ -46,6 +52,23 @@ def encode_outcome(
         DataError: longer than `max_length`.
     """
     return encode_steps(tokenizer, prompt, [join_steps(steps)], separator_id, max_length=max_length)
+
+
+def _joined(encode: Encode, between: str) -> Encode:
+    """Steps without their outer white space, and `between` after each but the last."""
+
+    def joined(prompt: Prompt, steps: Sequence[str]) -> EncodedSteps:
+        last = len(steps) - 1
+        return encode(prompt, [step.strip() + (between if i < last else "") for i, step in enumerate(steps)])
+
+    return joined
+
+
+def _plain_encoder(tokenizer: Any, spec: RewardModelSpec, max_length: int | None) -> Encode:
+    assert spec.separator_id is not None
+    given = {"template": spec.template, "between": spec.between}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return partial(encode_plain, tokenizer, separator_id=spec.separator_id, max_length=max_length, **options)
 
 
 def _judged_encoder(tokenizer: Any, spec: RewardModelSpec, max_length: int | None) -> Encode:

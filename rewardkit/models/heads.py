@@ -1,12 +1,23 @@
-"""Token-classification heads: those that transformers knows, and Qwen's process reward models."""
+"""Heads of reward models: those that transformers knows, Qwen's two-layer ones, and TRL's value head.
+
+No code of a model folder is ever run (``trust_remote_code``): what transformers does not know is written here from the
+shapes of its checkpoints, or its weights are given the names of a class that it knows.
+"""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 QWEN_PRM = "Qwen2ForProcessRewardModel"
 """The architecture of Qwen2.5-Math-PRM (Zhang et al. 2025, arXiv 2501.07301), which vLLM knows and transformers not."""
+QWEN_RM = "Qwen2ForRewardModel"
+"""The same head with one label (Qwen2.5-Math-RM), read at the last token; vLLM knows it too."""
+VALUE_HEAD = "Qwen2ForPrmModel"
+"""The architecture of Skywork-o1-Open-PRM: a causal language model with TRL's value head beside it."""
+VALUE_WEIGHT = "v_head.summary.weight"
+"""The name of a value head's weight, one row; its bias is beside it."""
 
 
 def load_token_head(name: str, *, config: Any = None, dtype: Any = None) -> Any:
@@ -23,19 +34,46 @@ def load_token_head(name: str, *, config: Any = None, dtype: Any = None) -> Any:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
     config = config or AutoConfig.from_pretrained(name)
-    own = QWEN_PRM in (config.architectures or ())
-    return (qwen_prm_class() if own else AutoModelForTokenClassification).from_pretrained(
-        name, config=config, dtype=dtype
-    )
+    if QWEN_PRM in (config.architectures or ()):
+        return qwen_prm_class().from_pretrained(name, config=config, dtype=dtype)
+    if has_value_head(name, config):
+        config.num_labels = 1
+        renamed = {r"^v_head\.summary\.": "score."}
+        return AutoModelForTokenClassification.from_pretrained(name, config=config, dtype=dtype, key_mapping=renamed)
+    return AutoModelForTokenClassification.from_pretrained(name, config=config, dtype=dtype)
+
+
+def load_sequence_head(name: str, *, dtype: Any = None) -> Any:
+    """A sequence-classification model, or Qwen's reward model, whose ``score`` is read at the last token.
+
+    Raises:
+        OSError, ValueError: transformers cannot load it.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.from_pretrained(name)
+    if QWEN_RM in (config.architectures or ()):
+        config.num_labels = 1
+        return qwen_prm_class().from_pretrained(name, config=config, dtype=dtype)
+    return AutoModelForSequenceClassification.from_pretrained(name, config=config, dtype=dtype)
+
+
+def has_value_head(name: str, config: Any) -> bool:
+    """Whether a checkpoint holds TRL's value head: by its architecture, or by the names in its safetensors files."""
+    from safetensors import safe_open
+
+    if VALUE_HEAD in (config.architectures or ()):
+        return True
+    for path in sorted(Path(name).glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as file:
+            if VALUE_WEIGHT in file.keys():  # noqa: SIM118 - it is no mapping
+                return True
+    return False
 
 
 @functools.cache
 def qwen_prm_class() -> Any:
-    """The class of Qwen2.5-Math-PRM: Qwen2 under two linear layers, which give two logits a token, (wrong, right).
-
-    Written from the shapes of its checkpoints, so that no code of a model folder has to be run
-    (``trust_remote_code``).
-    """
+    """The class of Qwen2.5-Math-PRM: Qwen2 under two linear layers, which give two logits a token, (wrong, right)."""
     from torch import nn
     from transformers import Qwen2Model, Qwen2PreTrainedModel
     from transformers.modeling_outputs import TokenClassifierOutput

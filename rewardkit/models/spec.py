@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from rewardkit.config import Config
 from rewardkit.errors import ConfigError
@@ -18,7 +18,22 @@ NO_REFERENCE = "none"
 """The reference of a model that is used without one: rewards are then beta times its log-probabilities alone."""
 
 Kind = Literal["token", "generative", "implicit", "outcome"]
+Format = Literal["chat", "plain", "turn"]
 Reducer = Literal["min", "prod", "last", "mean", "sum"]
+
+
+class Noise(Config):
+    """What rounding to bfloat16 does to the summed log-ratios of an implicit model.
+
+    Attributes:
+        spread: root mean square of the difference to float32, in nats.
+        signal: standard deviation of the log-ratios themselves in float32, in nats.
+        responses: how many were compared.
+    """
+
+    spread: float
+    signal: float
+    responses: int
 
 
 class RewardModelSpec(Config):
@@ -31,6 +46,11 @@ class RewardModelSpec(Config):
         label_token_ids: of a generative model, the ids of (correct, incorrect); its logits are those of
             (incorrect, correct), so that ``positive_label`` is 1.
         layout, template, history: of a generative model, see `rewardkit.text.judged`.
+        format: how prompt and response are put together: ``chat`` through the chat template with the response open;
+            ``plain`` without one, as ``template`` says; ``turn`` (outcome) with the response as a whole, closed turn.
+        between: text between two steps, in ``plain`` behind the separator; of an implicit model what joins the steps,
+            None leaves them as they are given.
+        pad_id: of an outcome model in ``turn``, the id that transformers passes over when it looks for the last token.
         positive_label: of a ``token`` model with two or more labels, the index of "correct"; with one label, 0.
         beta, reference: of an implicit model.
         step_score: of an implicit model, what makes a step's score: ``accumulative`` the log-ratio of all tokens up
@@ -38,6 +58,7 @@ class RewardModelSpec(Config):
         reducer: how step scores become one score of the response.
         temperature, bias: calibration: score = sigmoid((logit + bias) / temperature).
         meaning: of the labels that it was trained on: what its score claims.
+        noise: of an implicit model, how far bfloat16 moves its scores, see `rewardkit.models.noise`.
         max_length: longest input in tokens; a longer one is refused, never cut.
         base_model, data_hash: where it comes from.
     """
@@ -50,6 +71,9 @@ class RewardModelSpec(Config):
     layout: Layout | None = None
     template: str | None = None
     history: str | None = None
+    format: Format = "chat"
+    between: str | None = None
+    pad_id: int | None = None
     positive_label: int = 0
     beta: float | None = None
     reference: str | None = None
@@ -61,6 +85,14 @@ class RewardModelSpec(Config):
     max_length: int = 2048
     base_model: str = "unknown"
     data_hash: str | None = None
+    noise: Noise | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> RewardModelSpec:
+        kinds = {"plain": ("token", "generative"), "turn": ("outcome",)}.get(self.format)
+        if kinds and (self.kind not in kinds or (self.kind == "generative" and self.layout != "sequence")):
+            raise ValueError(f"format {self.format} is for {' and '.join(kinds)} models (generative: in a sequence)")
+        return self
 
     @property
     def scores_steps(self) -> bool:
@@ -69,19 +101,24 @@ class RewardModelSpec(Config):
 
     @classmethod
     def load(cls, folder: str | Path) -> RewardModelSpec:
-        """Read the spec of a model folder.
+        """Read the spec of a model folder; that of a public model without one is known, see `rewardkit.models.presets`.
 
         Raises:
             ConfigError: the folder or the file is missing, or the file does not say what it must.
         """
+        from rewardkit.models.presets import recognise
+
         path = Path(folder) / FILE
         if not Path(folder).is_dir():
             raise ConfigError(f"there is no model folder {folder}")
         if not path.is_file():
-            raise ConfigError(
-                f"{folder} holds no {FILE}, so its step separator and labels are unknown; "
-                "train with `rewardkit train`, or write one (docs/models.md)"
-            )
+            known = recognise(folder)
+            if known is None:
+                raise ConfigError(
+                    f"{folder} holds no {FILE} and is no public model known here, so its step separator and labels are "
+                    "unknown; train with `rewardkit train`, or write one (docs/models.md)"
+                )
+            return known
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError as error:

@@ -197,8 +197,15 @@ def encode_turns(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> list[
     return ids
 
 
-def template_pieces(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], str]:
+def template_pieces(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, open_turn: bool = True
+) -> tuple[list[tuple[str, str]], str]:
     """A chat through the template: each content with the template's text before it, and the text behind the last.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        messages: the chat.
+        open_turn: whether that text begins a turn of the assistant.
 
     Raises:
         ConfigError: the template drops, repeats or reorders messages.
@@ -206,7 +213,7 @@ def template_pieces(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> tu
     contents = [message_text(m) for m in messages]
     marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
     marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
-    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False))
+    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=open_turn, tokenize=False))
     pieces = []
     for mark, content in zip(marks, contents, strict=True):
         before, found, rest = rest.partition(mark)
