@@ -19,10 +19,11 @@ from rewardkit.errors import ConfigError
 from rewardkit.generate import GeneratorConfig, load_generator
 from rewardkit.generate.prompt import PromptConfig
 from rewardkit.models import RewardModel, load_reward_model
+from rewardkit.models.spec import Reducer
 from rewardkit.search.choose import Choice
 from rewardkit.search.sampling import SamplePlan, SampleResult, search_samples
 from rewardkit.search.steps import load_steps
-from rewardkit.search.stepwise import SearchPlan, SearchResult, search_steps
+from rewardkit.search.stepwise import GREEDY, SearchPlan, SearchResult, search_steps
 from rewardkit.store import load_problems
 from rewardkit.store.files import write_text
 from rewardkit.store.versions import versions
@@ -31,9 +32,9 @@ from rewardkit.text.answers import default_checker
 from rewardkit.text.split import SplitRule
 from rewardkit.types import Problem
 
-Method = Literal["majority", "best_of_n", "weighted_vote", "beam", "dvts", "greedy"]
+Method = Literal["majority", "best_of_n", "weighted_vote", "prm_as_orm", "beam", "dvts", "greedy", "guided_greedy"]
 Chooser = Literal["majority", "best_of_n", "weighted_vote"]
-WHOLE = ("majority", "best_of_n", "weighted_vote")
+WHOLE = ("majority", "best_of_n", "weighted_vote", "prm_as_orm")
 
 
 class SearchConfig(Config):
@@ -41,7 +42,8 @@ class SearchConfig(Config):
 
     Attributes:
         problems: to be solved.
-        method: over whole responses (majority, best_of_n, weighted_vote) or step by step (beam, dvts, greedy).
+        method: over whole responses (majority, best_of_n, weighted_vote; prm_as_orm is best_of_n with each response
+            scored as a single step) or step by step (beam, dvts, greedy, guided_greedy).
         model: the reward model: a folder, or the address of a scoring service. Only the majority needs none.
         generator: writes the responses, or their steps; its `samples` is not read.
         prompt: how a question is put.
@@ -76,7 +78,7 @@ class SearchConfig(Config):
     lookahead: int = Field(default=0, ge=0)
     separator: str = Field(default="\n\n", min_length=1)
     split: SplitRule = "auto"
-    reducer: Literal["min", "prod", "last", "mean", "sum"] | None = None
+    reducer: Reducer | None = None
     choose: Chooser = "weighted_vote"
     max_tokens: int | None = Field(default=None, ge=1)
     together: int = Field(default=64, ge=1)
@@ -136,14 +138,15 @@ def run_search(config: SearchConfig) -> SearchRun:
 
 
 def _whole(config: SearchConfig) -> Any:
+    as_one = config.method == "prm_as_orm"
     plan = SamplePlan(
-        config.method,
+        "best_of_n" if as_one else config.method,
         config.n,
         config.batch,
         config.confidence,
         config.enough,
         config.reducer,
-        config.split,
+        "whole" if as_one else config.split,
         config.seed,
     )
     model: RewardModel | None = load_reward_model(config.model) if config.model is not None else None
@@ -155,7 +158,7 @@ def _stepwise(config: SearchConfig) -> Any:
     plan = SearchPlan(
         config.method,
         config.n,
-        1 if config.method == "greedy" else config.width,
+        1 if config.method in GREEDY else config.width,
         config.rounds,
         config.lookahead,
         config.reducer,

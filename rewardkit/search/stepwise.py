@@ -5,9 +5,10 @@
 
 In each round every open response of every problem grows by one step: one batch to the generator, one to the reward
 model. Beam search keeps the best of all (Snell et al. 2024); DVTS (Beeching et al. 2024) grows n / width trees apart
-and keeps the best of each, which leaves more different answers to vote on; greedy keeps one. With ``lookahead`` a
-candidate is scored as it stands some steps later. Nothing is thrown away: what was pruned, a duplicate or an error is
-in `SearchResult.explored`, with its scores and the reason.
+and keeps the best of each, which leaves more different answers to vote on; greedy keeps one, by the reduced score of
+the whole; guided greedy (VL-PRM's search, arXiv 2509.23250) keeps the one whose newest step is the best. With
+``lookahead`` a candidate is scored as it stands some steps later. Nothing is thrown away: what was pruned, a duplicate
+or an error is in `SearchResult.explored`, with its scores and the reason.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from dataclasses import dataclass, replace
 from rewardkit.errors import ConfigError
 from rewardkit.models import RewardModel
 from rewardkit.models.each import score_each
-from rewardkit.models.reduce import REDUCERS
+from rewardkit.models.reduce import check_reducer
 from rewardkit.search.choose import METHODS, Candidate, Choice, choose, response_score
 from rewardkit.search.steps import Prefix, StepGenerator
 from rewardkit.text.answers import AnswerChecker
 from rewardkit.text.extract import extract_answer
 from rewardkit.types import Problem, Trace
 
-KINDS = ("beam", "dvts", "greedy")
+GREEDY = ("greedy", "guided_greedy")
+KINDS = ("beam", "dvts", *GREEDY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class SearchPlan:
     """How to search.
 
     Attributes:
-        kind: ``beam``, ``dvts`` or ``greedy``.
+        kind: ``beam``, ``dvts``, ``greedy`` or ``guided_greedy``.
         n: responses that are under way at a time; a multiple of `width`.
         width: continuations of each response that is kept; for greedy all n.
         rounds: steps of a response at most.
@@ -69,8 +71,8 @@ class SearchPlan:
             raise ConfigError(f"n={self.n} must be a positive multiple of width={self.width}")
         if self.rounds < 1 or self.lookahead < 0:
             raise ConfigError(f"rounds={self.rounds} must be at least 1, lookahead={self.lookahead} at least 0")
-        if self.reducer is not None and self.reducer not in REDUCERS:
-            raise ConfigError(f"there is no reducer '{self.reducer}'; use one of {', '.join(REDUCERS)}")
+        if self.reducer is not None:
+            check_reducer(self.reducer)
 
     @property
     def pools(self) -> int:
@@ -85,7 +87,7 @@ class SearchPlan:
     @property
     def branches(self) -> int:
         """Continuations of each kept response."""
-        return self.n if self.kind == "greedy" else self.width
+        return self.n if self.kind in GREEDY else self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Node:
         done: the model ended it.
         pool: the tree that it is of.
         reason: why it was not gone on with: "finished", "pruned in round 3", "duplicate", an error; "" while open.
+        tokens: of its newest step.
     """
 
     steps: tuple[str, ...] = ()
@@ -107,6 +110,7 @@ class Node:
     done: bool = False
     pool: int = 0
     reason: str = ""
+    tokens: int = 0
 
     @property
     def text(self) -> str:
@@ -168,11 +172,14 @@ class _Tree:
         self.rounds += 1
         self.open = []
         for pool in range(self.plan.pools):
-            own = sorted((node for node in nodes if node.pool == pool), key=_rank)
+            guided = self.plan.kind == "guided_greedy"
+            own = sorted((node for node in nodes if node.pool == pool), key=_rank_newest if guided else _rank)
             best, others = self._split(own)
             self.open += best
             for node in others:
-                self.close(node, "finished" if node.done else f"pruned in round {self.rounds}")
+                # Guided greedy follows one response: another that ended was passed over, not finished.
+                ended = node.done and not (guided and node is not own[0])
+                self.close(node, "finished" if ended else f"pruned in round {self.rounds}")
 
     def _split(self, own: list[Node]) -> tuple[list[Node], list[Node]]:
         """Of one pool: what to go on with, and what to close."""
@@ -232,7 +239,8 @@ def _grow(trees: Sequence[_Tree], generator: StepGenerator) -> list[list[Node]]:
     grown: dict[int, dict[tuple[int, str], Node]] = {id(tree): {} for tree in trees}
     for (tree, node, _), answer in zip(asked, answers, strict=True):
         tree.tokens += answer.tokens
-        made = replace(node, steps=(*node.steps, answer.text) if answer.text else node.steps, done=answer.done)
+        steps = (*node.steps, answer.text) if answer.text else node.steps
+        made = replace(node, steps=steps, done=answer.done, tokens=answer.tokens)
         if answer.error:
             tree.close(replace(made, reason=f"error: {answer.error}"), "error")
         elif not made.text.strip():
@@ -280,6 +288,16 @@ def _rank(node: Node) -> tuple[bool, float]:
     """Best first; a score that is missing, NaN or infinite is behind every other."""
     usable = node.score is not None and math.isfinite(node.score)
     return (not usable, -(node.score or 0.0) if usable else 0.0)
+
+
+def _rank_newest(node: Node) -> tuple[bool, bool, float]:
+    """Best first, by the newest step alone: p^0.3 / tokens^0.6 where it is more likely right than wrong, and behind all
+    of these the others by p (VL-PRM's code, ``reward_guided_search``)."""
+    p = node.scores[-1] if node.scores else math.nan
+    if not math.isfinite(p):
+        return True, True, 0.0
+    right = p >= 0.5
+    return False, not right, -(p**0.3 / max(node.tokens, 1) ** 0.6) if right else -p
 
 
 def _candidate(node: Node) -> Candidate:

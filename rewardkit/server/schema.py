@@ -11,13 +11,14 @@ from pydantic import (
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     field_validator,
     model_validator,
 )
 
-from rewardkit.errors import DataError
-from rewardkit.models.spec import Reducer
+from rewardkit.errors import ConfigError, DataError
+from rewardkit.models.reduce import PATTERN, check_reducer
 from rewardkit.text.split import SplitRule
 
 MAX_RESPONSES = 1024
@@ -37,6 +38,21 @@ def _is_unicode(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_is_unicode)]
+
+
+def _reducer_without_file(name: str) -> str:
+    """No path of a request is opened, so a learned reducer must be given in full."""
+    if name.endswith(".json"):
+        raise ValueError("give a learned reducer in full (learned:bias=...,min=...), not as a file")
+    try:
+        return check_reducer(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+ReducerName = Annotated[
+    str, AfterValidator(_reducer_without_file), WithJsonSchema({"type": "string", "pattern": PATTERN})
+]
 
 
 class _Strict(BaseModel):
@@ -129,7 +145,7 @@ class RewardsRequest(_Strict):
     model: Text | None = None
     input: list[Annotated[RewardInput, WrapValidator(_kept)]] = Field(min_length=1, max_length=MAX_RESPONSES)
     split_by: SplitRule = "auto"
-    aggregate: Reducer | None = None
+    aggregate: ReducerName | None = None
     calibrated: bool = True
     on_error: Literal["item", "fail"] = "item"
     extras: list[Extra] = Field(default_factory=list, alias="return")

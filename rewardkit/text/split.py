@@ -1,8 +1,8 @@
 """Cut a response into steps without losing a character.
 
 Rules: ``lines``; ``blank-lines`` (paragraphs); ``headers`` (lines such as ``Step 2:``, ``**Step 2**``, ``### Step 2``);
-``sentences`` (line breaks end a sentence too); and ``auto``, which takes the first of headers, blank-lines, lines and
-sentences that finds two steps (two headers).
+``sentences`` (line breaks end a sentence too); ``whole`` (the response is one step); and ``auto``, which takes the
+first of headers, blank-lines, lines and sentences that finds two steps (two headers).
 
 Fenced code, LaTeX environments and display math stay whole under every rule. A step owns the white space behind it, and
 the first step also what stands before it, so the steps' texts join to the response. Every pass is linear in its length.
@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from rewardkit.errors import ConfigError
 
-SplitRule = Literal["auto", "headers", "blank-lines", "lines", "sentences"]
+SplitRule = Literal["auto", "headers", "blank-lines", "lines", "sentences", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,7 @@ _RULES: dict[str, Callable[[str], Iterator[int]]] = {
     "blank-lines": _blank_line_cuts,
     "lines": _line_cuts,
     "sentences": _sentence_cuts,
+    "whole": lambda text: iter(()),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ from rewardkit.evaluate.bootstrap import measure, paired_difference
 from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.report import BestOfN
 from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig, draw, solved
-from rewardkit.models.reduce import reduce_scores
-from rewardkit.models.spec import Reducer
+from rewardkit.models.reduce import REDUCERS, reduce_scores
 from rewardkit.store import LabelledTrace, Loaded, load_traces
 
 Floats = NDArray[np.float64]
@@ -122,7 +120,7 @@ def _scores(groups: Sequence[Sequence[LabelledTrace]], setting: Setting) -> dict
         return {"outcome": np.array([[setting.response_score(row.scores) for row in group] for group in groups])}
     return {
         name: np.array([[reduce_scores(row.scores or (), name) for row in group] for group in groups])
-        for name in get_args(Reducer)
+        for name in dict.fromkeys([*REDUCERS, setting.reducer])
         if name != "sum"
     }
 
