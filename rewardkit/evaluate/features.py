@@ -70,7 +70,7 @@ class FeatureReader:
         self.tokenizer = load_tokenizer(self.base)
         _, self.separator_id = find_separator(self.tokenizer, separator)
         self.folder = folder or cache_folder() / "features"
-        self._about = content_id("mean-1", _weights_id(self.base), layer)
+        self._about = content_id("mean-1", weights_id(self.base), layer)
         self._model: Any = None
 
     def fits(self, trace: Trace, suffix: str = "") -> bool:
@@ -121,7 +121,7 @@ class FeatureReader:
             values = np.load(file, allow_pickle=False)
         else:
             values = np.concatenate(self._forward(chunk))
-            _save(file, values)
+            save_array(file, values)
         return np.split(values, np.cumsum(counts)[:-1])
 
     def _forward(self, chunk: Sequence[_Encoded]) -> list[Features]:
@@ -141,19 +141,31 @@ class FeatureReader:
     def _load(self) -> Any:
         if self._model is None:
             import torch
-            from transformers import AutoConfig, AutoModel
 
-            from rewardkit.train.kind import load_pretrained
-
-            config = load_pretrained(AutoConfig, self.base)
-            if self.layer is not None and not 1 <= self.layer <= config.num_hidden_layers:
-                raise ConfigError(f"layer: {self.base} has {config.num_hidden_layers} layers, not {self.layer}")
-            config.num_hidden_layers = self.layer or config.num_hidden_layers
-            model = load_pretrained(AutoModel, self.base, config=config, dtype=torch.float32).eval()
-            if hasattr(model, "norm"):  # it belongs to the last layer
-                model.norm = torch.nn.Identity()
+            model = load_layers(self.base, self.layer, "float32")
             self._model = model.to(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return self._model
+
+
+def load_layers(base: str, layers: int | None, dtype: str) -> Any:
+    """The body of a language model up to a layer, without the norm of its last one; all of it for None.
+
+    Raises:
+        ConfigError: it cannot be loaded, or has fewer layers.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from rewardkit.train.kind import load_pretrained
+
+    config = load_pretrained(AutoConfig, base)
+    if layers is not None and not 1 <= layers <= config.num_hidden_layers:
+        raise ConfigError(f"layer: {base} has {config.num_hidden_layers} layers, not {layers}")
+    config.num_hidden_layers = layers or config.num_hidden_layers
+    model = load_pretrained(AutoModel, base, config=config, dtype=getattr(torch, dtype)).eval()
+    if hasattr(model, "norm"):  # it belongs to the last layer
+        model.norm = torch.nn.Identity()
+    return model
 
 
 def _padded(batch: Sequence[_Encoded], device: Any) -> dict[str, torch.Tensor]:
@@ -167,13 +179,13 @@ def _padded(batch: Sequence[_Encoded], device: Any) -> dict[str, torch.Tensor]:
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
-def _weights_id(base: str) -> str:
+def weights_id(base: str) -> str:
     """What identifies the weights: the content of a local folder's files, or the name on the Hub."""
     files = sorted(Path(base).glob("*.safetensors"))
     return content_id(*(file_digest(f) for f in files)) if files else base
 
 
-def _save(file: Path, values: Features) -> None:
+def save_array(file: Path, values: NDArray[Any]) -> None:
     """Write an array at once, so that an interrupted run leaves no half of a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
