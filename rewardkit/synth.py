@@ -260,6 +260,7 @@ class LabelWork:
             split=source.split,
             steps=config.split,
             strip_annotations=source.strip_annotations,
+            images=source.images,
         )
         self._rows = loaded.rows
         self.ids = [row.trace.id for row in loaded.rows]

@@ -25,6 +25,7 @@ GENERATORS = {
     "openai": "rewardkit.generate.openai:OpenAIGenerator",
     "replay": "rewardkit.generate.replay:ReplayGenerator",
     "transformers": "rewardkit.generate.transformers:TransformersGenerator",
+    "vision": "rewardkit.generate.vision:VisionGenerator",
     "vllm": "rewardkit.generate.vllm:VllmGenerator",
 }
 """From a kind to ``module:Class``; each class is called with a `GeneratorConfig`."""
@@ -40,7 +41,7 @@ def load_generator(config: GeneratorConfig) -> Generator:
     Traceback (most recent call last):
     ...
     rewardkit.errors.ConfigError: unknown generator 'replai': did you mean 'replay'? Known: openai, replay, \
-transformers, vllm; or path/to/file.py:Name
+transformers, vision, vllm; or path/to/file.py:Name
     """
     generator: Generator = load(config.kind, GENERATORS, "generator")(config)
     return generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from rewardkit.config import Config
 from rewardkit.generate.endpoint import EndpointConfig
+from rewardkit.images import images_of
 from rewardkit.types import Message, Problem
 
 FinishReason = Literal["stop", "length", "error"]
@@ -47,6 +48,8 @@ class Generation:
         error: why there is no text.
         prompt_tokens: how many tokens the model read, 0 where nobody said.
         cached: an earlier run or sitting had asked for it: nothing was paid now.
+        logprobs: where the endpoint was asked for them and gives them: for each token of the text, the token and the
+            log-probabilities of the likeliest tokens in its place, its own among them.
     """
 
     id: str
@@ -57,6 +60,20 @@ class Generation:
     error: str = ""
     prompt_tokens: int = 0
     cached: bool = False
+    logprobs: tuple[tuple[str, Mapping[str, float]], ...] = ()
+
+
+def unseen(request: GenerationRequest, model: str) -> Generation | None:
+    """The error of a generator that reads text alone, where a request holds images; None where it holds none.
+
+    >>> request = GenerationRequest("r", Problem.create("2 + 2?"), 0, ({"role": "user", "content": "2 + 2?"},), 0)
+    >>> unseen(request, "m") is None
+    True
+    """
+    if not any(images_of(message) for message in request.messages):
+        return None
+    reason = "this generator reads no images; use kind=vision (a local model) or kind=openai (an endpoint)"
+    return Generation(request.id, "", "error", 0, model, reason)
 
 
 class Generator(Protocol):

@@ -15,6 +15,7 @@ from rewardkit.errors import ConfigError, RewardKitError, ServerError
 from rewardkit.generate.answers import AnswerCache, key_of
 from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
 from rewardkit.models.embedded import cache_folder
+from rewardkit.types import Message, message_text
 
 if TYPE_CHECKING:
     import openai
@@ -131,7 +132,7 @@ class OpenAIGenerator:
     def _reserve(self, body: dict[str, Any]) -> int:
         """Hold back tokens for a request, or stop the run if the budget has none left; how many."""
         # A token is rarely shorter than three bytes; the true number is known once the answer is there.
-        need = self.config.max_new_tokens + len(str(body["messages"]).encode("utf-8", "replace")) // 3
+        need = self.config.max_new_tokens + sum(map(_most_tokens, body["messages"]))
         most = self.limits.max_tokens
         if most is not None and self.spent + self._held + need > most and self._stop is None:
             self._stop = ConfigError(
@@ -146,8 +147,8 @@ class OpenAIGenerator:
         used = generation.tokens + generation.prompt_tokens
         self.spent += used or need
         if self._cache is not None:
-            kept = ("text", "finish_reason", "tokens", "model", "prompt_tokens")
-            self._cache.put(key, {name: getattr(generation, name) for name in kept})
+            kept = ("text", "finish_reason", "tokens", "model", "prompt_tokens", "logprobs")
+            self._cache.put(key, {name: value for name in kept if (value := getattr(generation, name)) != ()})
 
     async def _ask(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> bytes:
         """The body of the answer.
@@ -204,6 +205,7 @@ class _Message(BaseModel):
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
+    logprobs: Any = None
 
 
 class _Usage(BaseModel):
@@ -246,7 +248,45 @@ def _read(content: bytes, request: GenerationRequest, config: GeneratorConfig) -
         usage.completion_tokens,
         answer.model or config.model,
         prompt_tokens=usage.prompt_tokens,
+        logprobs=_logprobs(choice.logprobs),
     )
+
+
+class _Likely(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Token(_Likely):
+    top_logprobs: list[_Likely] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Token]
+
+
+def _logprobs(value: Any) -> tuple[tuple[str, dict[str, float]], ...]:
+    """The log-probabilities of an answer, none where they are not in OpenAI's form: the answer is one all the same."""
+    try:
+        tokens = _Logprobs.model_validate(value).content
+    except ValidationError:
+        return ()
+    return tuple((t.token, {t.token: t.logprob} | {x.token: x.logprob for x in t.top_logprobs}) for t in tokens)
+
+
+_IMAGE_TOKENS = 1_600  # of one image at the highest resolution, in round figures
+
+
+def _most_tokens(message: Message) -> int:
+    """What a message may cost at most, by estimate; an image does not cost by its bytes.
+
+    >>> _most_tokens({"role": "user", "content": "Is 2 + 2 equal to 5?"})
+    21
+    """
+    content = message.get("content") or ""
+    images = 0 if isinstance(content, str) else sum(part.get("type") == "image_url" for part in content)
+    frame = {**message, "content": message_text(message)}
+    return len(str(frame).encode("utf-8", "replace")) // 3 + 1 + images * _IMAGE_TOKENS
 
 
 def _same_model(asked: str, answered: str) -> bool:

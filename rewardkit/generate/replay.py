@@ -5,7 +5,8 @@ A record is one JSON object a line:
     {"problem_id": "9f...", "prompt": "How many ...?", "sample": 0, "text": "48/2 = 24\\n...",
      "model": "smollm2-135m-instruct", "finish_reason": "stop", "tokens": 41}
 
-``sample`` (from 0), ``text`` and one of ``problem_id`` and ``prompt`` must be there.
+``sample`` (from 0), ``text`` and one of ``problem_id`` and ``prompt`` must be there. ``prompt`` is the question, or
+all that the user's last message says, such as what a judge was asked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rewardkit.errors import ConfigError, DataError
 from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 from rewardkit.store.rows import BadRow, Source, read_rows
+from rewardkit.types import message_text
 
 FIELDS = ("problem_id", "prompt", "sample", "text", "model", "finish_reason", "tokens")
 
@@ -53,9 +55,9 @@ class ReplayGenerator:
 
     def _one(self, request: GenerationRequest) -> Generation:
         problem, sample = request.problem, request.sample
-        record = self._records.get((f"problem_id:{problem.id}", sample))
-        if record is None:
-            record = self._records.get((f"prompt:{problem.text}", sample))
+        asked = next((message_text(m) for m in reversed(request.messages) if m.get("role") == "user"), "")
+        keys = (f"prompt:{asked}", f"problem_id:{problem.id}", f"prompt:{problem.text}")
+        record = next((self._records[key, sample] for key in keys if (key, sample) in self._records), None)
         if record is None:
             reason = f"{self._source} holds no generation of this problem and sample"
             return Generation(request.id, "", "error", 0, "replay", reason)

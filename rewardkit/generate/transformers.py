@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardkit.errors import ConfigError
-from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
+from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig, unseen
 from rewardkit.models.embedded import quiet_transformers, resolve_model
 from rewardkit.text.encode import encode_turns
 
@@ -27,14 +27,14 @@ class TransformersGenerator:
 
     def __init__(self, config: GeneratorConfig) -> None:
         self.config = config
-        self._device = _pick_device(config.device)
+        self._device = pick_device(config.device)
         self._model, self._tokenizer = _load(config, self._device)
-        self._stops = _stop_ids(self._model, self._tokenizer)
+        self._stops = stop_ids(self._model, self._tokenizer)
         self._pad = self._tokenizer.pad_token_id
         if self._pad is None:
             self._pad = min(self._stops) if self._stops else 0
         self._may_share = _attends_to_all(self._model.config)
-        self._model.generation_config = _sampling(config, self._stops, self._pad)
+        self._model.generation_config = sampling(config, self._stops, self._pad)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         """Sample one response a request.
@@ -44,15 +44,17 @@ class TransformersGenerator:
         """
         import torch
 
-        if not requests:
-            return []
+        blind = {request.id: unseen(request, self.config.model) for request in requests}
+        answers = {id: answer for id, answer in blind.items() if answer is not None}
+        seen = [request for request in requests if request.id not in answers]
         try:
-            made = self._sample(requests)
+            made = self._sample(seen) if seen else []
         except torch.OutOfMemoryError:
             raise ConfigError(
                 f"a batch of {len(requests)} does not fit into the GPU; choose a smaller generator.batch_size"
             ) from None
-        return [self._finish(request, tokens) for request, tokens in zip(requests, made, strict=True)]
+        answers |= {request.id: self._finish(request, tokens) for request, tokens in zip(seen, made, strict=True)}
+        return [answers[request.id] for request in requests]
 
     def _sample(self, requests: Sequence[GenerationRequest]) -> list[list[int]]:
         """The new tokens of each request, padded behind their end."""
@@ -63,7 +65,7 @@ class TransformersGenerator:
         ids, mask = _pad_after(prompts, shared, self._pad)
         with torch.inference_mode():
             cache = self._read_once(ids[0][:shared], len(ids)) if shared else None
-            torch.manual_seed(_batch_seed(requests))
+            torch.manual_seed(batch_seed(requests))
             output = self._model.generate(
                 input_ids=torch.tensor(ids, device=self._device),
                 attention_mask=torch.tensor(mask, device=self._device),
@@ -90,7 +92,7 @@ class TransformersGenerator:
         return Generation(request.id, text, "length" if end is None else "stop", count, self.config.model)
 
 
-def _pick_device(wanted: str) -> str:
+def pick_device(wanted: str) -> str:
     import torch
 
     if wanted == "auto":
@@ -119,14 +121,14 @@ def _load(config: GeneratorConfig, device: str) -> tuple[Any, Any]:
     return model.to(device).eval(), tokenizer
 
 
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every id that ends a response: the tokenizer's and the model's own (some models name several)."""
     stops = model.generation_config.eos_token_id
     listed = stops if isinstance(stops, list) else [stops]
     return frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)
 
 
-def _sampling(config: GeneratorConfig, stops: frozenset[int], pad: int) -> Any:
+def sampling(config: GeneratorConfig, stops: frozenset[int], pad: int) -> Any:
     """A generation config of our own: the checkpoint's defaults (top-k 50, a temperature) must not slip in."""
     from transformers import GenerationConfig
 
@@ -175,6 +177,6 @@ def _pad_after(prompts: Sequence[Sequence[int]], shared: int, pad: int) -> tuple
     return ids, mask
 
 
-def _batch_seed(requests: Sequence[GenerationRequest]) -> int:
+def batch_seed(requests: Sequence[GenerationRequest]) -> int:
     text = " ".join(f"{request.id}:{request.seed}" for request in requests)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

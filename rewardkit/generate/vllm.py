@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardkit.errors import ConfigError
-from rewardkit.generate.base import FinishReason, Generation, GenerationRequest, GeneratorConfig
+from rewardkit.generate.base import FinishReason, Generation, GenerationRequest, GeneratorConfig, unseen
 from rewardkit.models.embedded import resolve_model
 from rewardkit.text.encode import encode_turns
 
@@ -60,7 +60,8 @@ class VllmGenerator:
         from vllm.inputs import TokensPrompt
 
         prompts = [encode_turns(self._tokenizer, request.messages) for request in requests]
-        fitting = [i for i, ids in enumerate(prompts) if len(ids) <= self._longest]
+        blind = [unseen(request, self.config.model) for request in requests]
+        fitting = [i for i, ids in enumerate(prompts) if len(ids) <= self._longest and blind[i] is None]
         sampling = [
             SamplingParams(
                 temperature=self.config.temperature,
@@ -76,7 +77,9 @@ class VllmGenerator:
             inputs = [TokensPrompt(prompt_token_ids=prompts[i]) for i in fitting]
             made = self._llm.generate(inputs, sampling, use_tqdm=False)
         answers = dict(zip(fitting, made, strict=True))
-        return [self._finish(request, len(prompts[i]), answers.get(i)) for i, request in enumerate(requests)]
+        return [
+            blind[i] or self._finish(request, len(prompts[i]), answers.get(i)) for i, request in enumerate(requests)
+        ]
 
     def close(self) -> None:
         """End the engine and free its memory."""

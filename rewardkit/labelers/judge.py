@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rewardkit.config import Config
 from rewardkit.generate import Generation, GenerationRequest, GeneratorConfig
+from rewardkit.generate.begun import with_body
+from rewardkit.images import image_fault, with_text
 from rewardkit.labelers.asker import Asker
+from rewardkit.labelers.verdict_probs import verdict_probabilities
+from rewardkit.text.objects import json_objects
 from rewardkit.types import Meaning, Message, StepLabel, Trace, content_id
 
 What = Literal["steps", "first_error", "solution"]
@@ -37,8 +41,15 @@ Solution:
 Think it through, then end with one JSON object and nothing behind it: {{ form }}."""
 
 _PLACE = re.compile(r"\{\{ ?(problem|solution|reference|form) ?\}\}")
-_LONGEST = 50_000  # characters of an answer that are read, from its end
-_OBJECTS = 200  # opening braces that are tried
+_ASKED = {"logprobs": True, "top_logprobs": 10}  # of OpenAI's chat completions
+
+
+class Verdict(NamedTuple):
+    """What one answer says of each step: right or not, and with what probability; None where it leaves one out."""
+
+    marks: Marks
+    p: tuple[float | None, ...]
+    by_tokens: bool = False
 
 
 class JudgeOptions(Config):
@@ -48,6 +59,8 @@ class JudgeOptions(Config):
         judges: the generators; ``samples`` of each says how often it is asked.
         marks: ``steps``, ``first_error`` or ``solution``.
         system: the system message, if any.
+        logprobs: ask endpoints for log-probabilities: where they give them, a verdict counts with the probability that
+            its tokens had, not as a plain yes or no. Some models refuse the question.
         template: the question, with ``{{ problem }}``, ``{{ solution }}`` (steps numbered from 1), ``{{ form }}`` (the
             JSON wanted) and, if the judge may see it, ``{{ reference }}``.
         unit: traces that are judged in one batch.
@@ -56,6 +69,7 @@ class JudgeOptions(Config):
 
     judges: tuple[GeneratorConfig, ...] = Field(min_length=1)
     marks: What = "steps"
+    logprobs: bool = False
     system: str | None = None
     template: str = TEMPLATE
     unit: int = Field(default=64, ge=1)
@@ -70,7 +84,7 @@ class JudgeOptions(Config):
 
 
 class JudgeLabeler:
-    """Labels steps by what judges say of them: the share of verdicts that call a step right.
+    """Labels steps by what judges say of them: the share of verdicts that call a step right, or their mean probability.
 
     An answer that cannot be had or read, or that marks steps that are not there, is no verdict: it is counted in the
     evidence and says nothing. A step that no verdict speaks of gets None. With ``steps`` and ``first_error`` every step
@@ -78,27 +92,36 @@ class JudgeLabeler:
 
     Args:
         options: see `JudgeOptions`.
+        asker: to ask through, with the generators of `generators` from `first` on; None makes one.
+        first: the number of the first judge's generator there.
     """
 
     Options = JudgeOptions
     name = "judge"
 
-    def __init__(self, options: JudgeOptions) -> None:
+    def __init__(self, options: JudgeOptions, asker: Asker | None = None, first: int = 0) -> None:
         self.options = options
         self.unit = options.unit
         self.meaning: Meaning = MEANINGS[options.marks]
-        self.asker = Asker(options.judges)
+        self.asker = asker or Asker(generators(options))
+        self._first = first
 
     def label_group(self, traces: Sequence[Trace]) -> list[StepLabel]:
         """One label for every step, or for the last one."""
+        return [label for trace, said in self.verdicts(traces) for label in self.labels(trace, said)]
+
+    def verdicts(self, traces: Sequence[Trace]) -> list[tuple[Trace, list[Verdict | None]]]:
+        """Each trace that has steps, with what every sample of every judge said of it."""
         judged = [trace for trace in traces if trace.steps]
-        said: list[list[Marks | None]] = [[] for _ in judged]
+        faults = {trace.id: image_fault(trace.problem) for trace in judged}
+        asked = [trace for trace in judged if not faults[trace.id]]
+        said: dict[str, list[Verdict | None]] = {trace.id: [] for trace in judged}
         for which, judge in enumerate(self.options.judges):
-            requests = [self._request(trace, which, sample) for trace in judged for sample in range(judge.samples)]
-            answers = iter(self.asker.ask(requests, which))
-            for trace, marks in zip(judged, said, strict=True):
-                marks += [self._read(trace, next(answers)) for _ in range(judge.samples)]
-        return [label for trace, marks in zip(judged, said, strict=True) for label in self._labels(trace, marks)]
+            requests = [self._request(trace, which, sample) for trace in asked for sample in range(judge.samples)]
+            answers = iter(self.asker.ask(requests, self._first + which))
+            for trace in asked:
+                said[trace.id] += [self._read(trace, next(answers)) for _ in range(judge.samples)]
+        return [(trace, said[trace.id]) for trace in judged]
 
     def close(self) -> None:
         """End the judges."""
@@ -113,28 +136,46 @@ class JudgeLabeler:
         }
         # One pass: what a model wrote is put in as it is, whatever places it names.
         text = _PLACE.sub(lambda match: texts[match[1]], self.options.template)
-        messages: tuple[Message, ...] = ({"role": "user", "content": text},)
+        messages: tuple[Message, ...] = ({"role": "user", "content": with_text(trace.problem, text)},)
         if self.options.system is not None:
             messages = ({"role": "system", "content": self.options.system}, *messages)
         id = content_id("judge", trace.id, which, sample, self.options.seed)
         return GenerationRequest(id, trace.problem, sample, messages, int(id[:8], 16) >> 1)
 
-    def _read(self, trace: Trace, answer: Generation) -> Marks | None:
+    def _read(self, trace: Trace, answer: Generation) -> Verdict | None:
         if answer.finish_reason == "error":
             return None
-        return read_marks(answer.text, self.options.marks, len(trace.steps))
+        what = self.options.marks
+        marks = read_marks(answer.text, what, len(trace.steps))
+        if marks is None:
+            return None
+        sure = verdict_probabilities(answer.text, answer.logprobs, what, marks) if self.options.logprobs else None
+        plain = tuple(None if mark is None else float(mark) for mark in marks)
+        return Verdict(marks, sure or plain, by_tokens=sure is not None)
 
-    def _labels(self, trace: Trace, said: Sequence[Marks | None]) -> Iterator[StepLabel]:
-        verdicts = [marks for marks in said if marks is not None]
-        silent = f"; {len(said) - len(verdicts)} without a verdict" if len(verdicts) < len(said) else ""
+    def labels(self, trace: Trace, said: Sequence[Verdict | None]) -> Iterator[StepLabel]:
+        """The labels of a trace by what was said of it."""
+        verdicts = [verdict for verdict in said if verdict is not None]
+        notes = f"; {len(said) - len(verdicts)} without a verdict" if len(verdicts) < len(said) else ""
+        by_tokens = sum(verdict.by_tokens for verdict in verdicts)
+        if by_tokens:
+            notes += f"; {by_tokens} by their log-probabilities"
         for step in range(len(trace.steps)):
-            marks = [m[step] for m in verdicts if m[step] is not None]
-            if not marks and self.options.marks == "solution" and step < len(trace.steps) - 1:
+            told = [(v.marks[step], v.p[step]) for v in verdicts if v.p[step] is not None]
+            if not told and self.options.marks == "solution" and step < len(trace.steps) - 1:
                 continue
-            right = sum(map(bool, marks))
-            p_correct = right / len(marks) if marks else None
-            evidence = f"{right} of {len(marks)} verdicts: right{silent}" if marks else f"no verdict of {len(said)}"
+            right = sum(bool(mark) for mark, _ in told)
+            p_correct = min(1.0, math.fsum(p or 0.0 for _, p in told) / len(told)) if told else None
+            silent = f"no verdict of {len(said)}" if said else f"not asked: {image_fault(trace.problem)}"
+            evidence = f"{right} of {len(told)} verdicts: right{notes}" if told else silent
             yield StepLabel(trace.id, step, p_correct, self.name, self.meaning, evidence)
+
+
+def generators(options: JudgeOptions) -> tuple[GeneratorConfig, ...]:
+    """The judges' generators, the endpoints among them told to give log-probabilities where they are wanted."""
+    return tuple(
+        with_body(judge, _ASKED) if options.logprobs and judge.kind == "openai" else judge for judge in options.judges
+    )
 
 
 def read_marks(text: str, what: What, steps: int) -> Marks | None:
@@ -156,7 +197,7 @@ def read_marks(text: str, what: What, steps: int) -> Marks | None:
     (None, None)
     """
     found: Marks | None = None
-    for value in _objects(text[-_LONGEST:]):
+    for *_, value in json_objects(text):
         try:
             marks = _READERS[what](value, steps)
         except ValidationError:
@@ -206,18 +247,3 @@ def _solution(value: Mapping[str, Any], steps: int) -> Marks | None:
 
 
 _READERS = {"steps": _steps, "first_error": _first_error, "solution": _solution}
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a text, none that lies in another; at most the last few hundred braces are tried."""
-    decoder = json.JSONDecoder()
-    starts = [match.start() for match in re.finditer(r"\{", text)][-_OBJECTS:]
-    end = 0
-    for start in starts:
-        if start < end:
-            continue
-        try:
-            value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        yield value

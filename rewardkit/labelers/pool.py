@@ -85,7 +85,7 @@ def label_row(row: LabelledTrace, labelers: Sequence[Labeler]) -> dict[str, Any]
             labels += labeler.label(row.trace)
         doing = "text"
         record = to_record(LabelledTrace(row.trace, tuple(labels), row.scores))
-        json.dumps(record, ensure_ascii=False).encode("utf-8")  # Parquet takes no lone surrogates
+        json.dumps(record, ensure_ascii=False, default=repr).encode("utf-8")  # Parquet takes no lone surrogates
         return record
     except Exception as error:  # a bad row is data, whatever is wrong with it
         return " ".join(f"{doing}: {type(error).__name__}: {error}".split())

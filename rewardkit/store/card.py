@@ -30,7 +30,7 @@ this step; `value` the chance that a continuation from here ends right. Labels o
 
 One row a trace: `id`, `problem_id`, `prompt` (text, or the JSON of chat messages), `steps`, `answer` (the final answer
 that was found), `reference` (the right one), `model`, `labels` (`step` counts from 0), `scores` (of a reward model,
-or null), `meta` (JSON).
+or null), `meta` (JSON), `images` (bytes or a path each, or null).
 
 ```python
 import datasets

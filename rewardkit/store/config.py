@@ -19,6 +19,7 @@ class SourceConfig(Config):
         limit: how many rows to read.
         offset: how many to skip first.
         subset, split: of a data set on the Hub.
+        images: the folder in which the paths of images are opened; without one none is, and images must be bytes.
     """
 
     source: str
@@ -26,6 +27,7 @@ class SourceConfig(Config):
     offset: int = Field(default=0, ge=0)
     subset: str | None = None
     split: str = "train"
+    images: str | None = None
 
 
 class ProblemsConfig(SourceConfig):
@@ -40,7 +42,13 @@ class ProblemsConfig(SourceConfig):
     def load(self) -> Loaded[Problem]:
         """The problems; see `load_problems` for what it raises."""
         return load_problems(
-            self.source, self.limit, offset=self.offset, subset=self.subset, split=self.split, options=self.options
+            self.source,
+            self.limit,
+            offset=self.offset,
+            subset=self.subset,
+            split=self.split,
+            options=self.options,
+            images=self.images,
         )
 
 

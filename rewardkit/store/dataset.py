@@ -1,10 +1,11 @@
 """The dataset on disk: one row a trace in Parquet, a manifest, and a card that the Hub renders.
 
-    DIR/data/*.parquet   id, problem_id, prompt, steps, answer, reference, model, labels, scores, meta
+    DIR/data/*.parquet   id, problem_id, prompt, steps, answer, reference, model, labels, scores, meta, images
     DIR/manifest.json    resolved config, versions, input hashes, seeds, counts
     DIR/README.md        the dataset card; its front matter makes `datasets.load_dataset(DIR)` work
 
-A prompt that is a chat is stored as the JSON of its messages. Not stored: images, `Step.formal` and `Problem.meta`.
+A prompt that is a chat is stored as the JSON of its messages; ``images`` (null without any) has bytes or a path for
+each, as `datasets` stores images. Not stored: `Step.formal` and `Problem.meta`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ LABEL = pa.struct(
         ("evidence", pa.string()),
     ]
 )
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -48,9 +50,11 @@ SCHEMA = pa.schema(
         ("labels", pa.list_(LABEL)),
         ("scores", pa.list_(pa.float64())),
         ("meta", pa.string()),
+        ("images", pa.list_(IMAGE)),
     ]
 )
-"""The columns of every dataset that RewardKit writes; ``scores`` may be null, ``meta`` is the JSON of `Trace.meta`."""
+"""The columns of every dataset that RewardKit writes; ``scores`` and ``images`` may be null, ``meta`` is the JSON of
+`Trace.meta`."""
 
 _BATCH = 1000
 
@@ -159,6 +163,9 @@ def to_record(row: LabelledTrace) -> dict[str, Any]:
     """A row as plain values under the names of `SCHEMA`."""
     trace, problem = row.trace, row.trace.problem
     chat = not isinstance(problem.prompt, str)
+    images = [
+        {"bytes": x, "path": None} if isinstance(x, bytes) else {"bytes": None, "path": x} for x in problem.images
+    ]
     return {
         "id": trace.id,
         "problem_id": problem.id,
@@ -173,6 +180,7 @@ def to_record(row: LabelledTrace) -> dict[str, Any]:
         ],
         "scores": None if row.scores is None else list(row.scores),
         "meta": json.dumps(dict(trace.meta), ensure_ascii=False, default=str),
+        **({"images": images} if images else {}),
     }
 
 
@@ -184,7 +192,8 @@ def from_record(record: Mapping[str, Any]) -> LabelledTrace:
     >>> from_record(to_record(row)) == row
     True
     """
-    problem = Problem(record["problem_id"], _prompt(record["prompt"]), record["reference"])
+    images = tuple(x["path"] if x["bytes"] is None else x["bytes"] for x in record.get("images") or ())
+    problem = Problem(record["problem_id"], _prompt(record["prompt"]), record["reference"], images)
     steps = tuple(Step(text) for text in record["steps"])
     meta = json.loads(record.get("meta") or "{}")
     trace = Trace(record["id"], problem, steps, record["answer"], record["model"], meta)

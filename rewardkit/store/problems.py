@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardkit.errors import DataError
+from rewardkit.images import check_chat, read_images
 from rewardkit.problems.rows import logic_problem
 from rewardkit.store.rows import Row
 from rewardkit.types import Problem
@@ -14,11 +15,15 @@ _PROMPT_KEYS = ("prompt", "problem", "question")
 _ANSWER_KEYS = ("answer", "reference", "ground_truth")
 
 
-def problem_from_row(row: Row) -> Problem:
+def problem_from_row(row: Row, images: str | None = None) -> Problem:
     """Make a problem of one row; a GSM8K answer is cut to what stands after ``####``.
 
+    Args:
+        row: with ``images`` or ``image`` where it has some: bytes, ``{"bytes", "path"}``, a ``data:`` URL, or a path.
+        images: the folder in which paths are opened; None opens none.
+
     Raises:
-        DataError: the row has no question.
+        DataError: the row has no question, or an image that cannot be used.
 
     >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
     '72'
@@ -31,8 +36,10 @@ def problem_from_row(row: Row) -> Problem:
         raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")
     if not isinstance(prompt, str) and not _is_chat(prompt):
         raise DataError("the question is neither text nor a list of chat messages")
+    check_chat(prompt)
     answer = next((row[key] for key in _ANSWER_KEYS if row.get(key) is not None), None)
-    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)))
+    shown = read_images(row.get("images") or row.get("image") or None, images)
+    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)), images=shown)
 
 
 def _final_answer(text: str) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from rewardkit.errors import DataError
+from rewardkit.images import with_images
 from rewardkit.problems import is_made, made_digest, made_problems
 from rewardkit.store.dataset import LabelledTrace, from_record, is_record, iter_dataset
 from rewardkit.store.formats import FORMATS, detect_format
@@ -55,6 +56,7 @@ def load_problems(
     subset: str | None = None,
     split: str = "train",
     options: Mapping[str, Any] | None = None,
+    images: str | None = None,
 ) -> Loaded[Problem]:
     """Load problems.
 
@@ -66,6 +68,7 @@ def load_problems(
         subset: of a data set on the Hub.
         split: of a data set on the Hub.
         options: of a made source, such as ``seed`` and ``depth``.
+        images: the folder in which paths of images are opened; None opens none.
 
     Raises:
         DataError: the source cannot be read, or no row of it is a problem.
@@ -79,7 +82,7 @@ def load_problems(
     if options:
         raise DataError(f"{source} is read, not made, and takes no options")
     where = Source(source, subset, split)
-    return _load(where, read_rows(where), limit, offset, lambda row: [problem_from_row(row)], lambda p: p.id)
+    return _load(where, read_rows(where), limit, offset, lambda row: [problem_from_row(row, images)], lambda p: p.id)
 
 
 def _made(source: str, options: Mapping[str, Any], limit: int | None, offset: int) -> Loaded[Problem]:
@@ -103,6 +106,7 @@ def load_traces(
     split: str = "train",
     steps: SplitRule = "lines",
     strip_annotations: bool = True,
+    images: str | None = None,
 ) -> Loaded[LabelledTrace]:
     """Load traces, with the labels that the source has.
 
@@ -114,6 +118,7 @@ def load_traces(
         split: of a data set on the Hub.
         steps: the rule of `rewardkit.text.split_steps` for responses that come in one piece.
         strip_annotations: remove GSM8K's ``<<48/2=24>>``.
+        images: the folder in which paths of images are opened; None opens none.
 
     Raises:
         DataError: the source cannot be read, or no row of it is a trace.
@@ -121,8 +126,8 @@ def load_traces(
     where = Source(source, subset, split)
     if where.path is not None and where.path.is_dir():
         rows: Iterable[tuple[str, Any]] = ((r.trace.id, r) for r in iter_dataset(where.path))
-        return _load(where, rows, limit, offset, lambda row: [row], lambda r: r.trace.id)
-    reader = TraceReader(steps, strip_annotations)
+        return _load(where, rows, limit, offset, lambda row: [_seen(row, images)], lambda r: r.trace.id)
+    reader = TraceReader(steps, strip_annotations, images)
     return _load(where, read_rows(where), limit, offset, reader.read, lambda r: r.trace.id)
 
 
@@ -133,10 +138,12 @@ class TraceReader:
     Attributes:
         steps: the splitting rule for responses in one piece.
         strip_annotations: remove ``<<48/2=24>>``.
+        images: the folder in which paths of images are opened.
     """
 
     steps: SplitRule = "lines"
     strip_annotations: bool = True
+    images: str | None = None
 
     def read(self, row: Row) -> list[LabelledTrace]:
         """The traces of a row.
@@ -152,7 +159,7 @@ class TraceReader:
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
         if is_record(row):
-            return [from_record(row)]
+            return [_seen(from_record(row), self.images)]
         name = detect_format(row)
         if name is not None:
             return FORMATS[name].read(row, self.steps)
@@ -162,14 +169,14 @@ class TraceReader:
 
     def _gsm8k(self, row: Row, model: str, solution: Mapping[str, Any]) -> LabelledTrace:
         meta = {"is_correct": bool(solution["is_correct"])} if "is_correct" in solution else {}
-        return self._split(problem_from_row(row), str(solution["solution"]), model, meta)
+        return self._split(problem_from_row(row, self.images), str(solution["solution"]), model, meta)
 
     def _plain(self, row: Row) -> LabelledTrace:
         response = next((row[key] for key in _RESPONSE_KEYS if isinstance(row.get(key), str)), None)
         if response is None:
             raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there")
         meta = {"id": row["id"]} if "id" in row else {}
-        return self._split(problem_from_row(row), response, str(row.get("model", "unknown")), meta)
+        return self._split(problem_from_row(row, self.images), response, str(row.get("model", "unknown")), meta)
 
     def _split(self, problem: Problem, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
 
@@ -184,7 +191,14 @@ class TraceReader:
         model = str(row.get("generator", row.get("model", "unknown")))
         meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
         answer = extract_answer("\n".join(steps))
-        return LabelledTrace(Trace.create(problem_from_row(row), steps, answer, model=model, meta=meta))
+        return LabelledTrace(Trace.create(problem_from_row(row, self.images), steps, answer, model=model, meta=meta))
+
+
+def _seen(row: LabelledTrace, images: str | None) -> LabelledTrace:
+    """The row with the paths of its images read, where there is a folder to read them in."""
+    if images is None or not row.trace.problem.images:
+        return row
+    return replace(row, trace=replace(row.trace, problem=with_images(row.trace.problem, images)))
 
 
 def _load(

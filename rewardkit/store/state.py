@@ -6,6 +6,7 @@ generated texts as soon as they exist, its finished rows later. Going on therefo
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -153,13 +154,16 @@ class RunState:
         return position if position is None else int(position)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The finished rows in order, with the labels of `put_group_labels` for older ones of that source."""
+        """The finished rows in order, with the labels of `put_group_labels` for older ones of that source.
+
+        A labeler's parts (``hybrid:judge``) are replaced with it.
+        """
         more: dict[int, list[tuple[str, str]]] = {}
         for labeler, position, labels in self._db.execute("SELECT labeler, position, labels FROM group_labels"):
             more.setdefault(position, []).append((labeler, labels))
         for position, record in self.items():
             for labeler, labels in more.get(position, ()):
-                kept = [label for label in record["labels"] if label["source"] != labeler]
+                kept = [label for label in record["labels"] if not _is_of(label["source"], labeler)]
                 record["labels"] = kept + json.loads(labels)
             yield record
 
@@ -168,12 +172,12 @@ class RunState:
         for position, text in self._db.execute(
             "SELECT position, row FROM items WHERE row IS NOT NULL ORDER BY position"
         ):
-            yield position, json.loads(text)
+            yield position, json.loads(text, object_hook=_bytes_again)
 
     def item(self, position: int) -> dict[str, Any]:
         """The finished row at a position."""
         (text,) = self._db.execute("SELECT row FROM items WHERE position = ?", (position,)).fetchone()
-        return dict(json.loads(text))
+        return dict(json.loads(text, object_hook=_bytes_again))
 
     def labelled_by(self, labeler: str) -> set[int]:
         """The positions that a labeler of groups has labelled."""
@@ -303,4 +307,19 @@ def _short(value: Any) -> str:
 
 def _dump(value: Any) -> str:
     # ASCII, since SQLite refuses the lone surrogates that a JSON file may hold.
-    return json.dumps(value, default=str)
+    return json.dumps(value, default=_plain)
+
+
+_BYTES = "$bytes"  # the key of bytes in JSON: the images of a row
+
+
+def _is_of(source: str, labeler: str) -> bool:
+    return source == labeler or source.startswith(f"{labeler}:")
+
+
+def _plain(value: Any) -> Any:
+    return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes) else str(value)
+
+
+def _bytes_again(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value[_BYTES]) if value.keys() == {_BYTES} else value

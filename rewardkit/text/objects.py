@@ -1,0 +1,36 @@
+"""The JSON objects in a model's answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+LONGEST = 50_000
+"""Characters of an answer that are read, from its end."""
+
+_OBJECTS = 200  # opening braces that are tried
+
+
+def json_objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """The JSON objects in a text, none that lies in another; at most the last few hundred braces are tried.
+
+    Yields:
+        ``(start, end, value)``, in order.
+
+    >>> [value for *_, value in json_objects('I say {"a": {"b": 1}} and {"c": 2}')]
+    [{'a': {'b': 1}}, {'c': 2}]
+    """
+    decoder = json.JSONDecoder()
+    base = max(0, len(text) - LONGEST)
+    starts = [match.start() for match in re.finditer(r"\{", text[base:])][-_OBJECTS:]
+    end = 0
+    for start in starts:
+        if base + start < end:
+            continue
+        try:
+            value, end = decoder.raw_decode(text, base + start)
+        except (ValueError, RecursionError):
+            continue
+        yield base + start, end, value
