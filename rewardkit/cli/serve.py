@@ -30,6 +30,7 @@ def serve(
 
     from rewardkit.config import override_values
     from rewardkit.errors import ServerError
+    from rewardkit.server import logs
     from rewardkit.server.config import LOOPBACK, serve_config
     from rewardkit.server.launch import Server
 
@@ -37,6 +38,7 @@ def serve(
     if api_key is not None:
         values["api_key"] = api_key
     config = serve_config(values)
+    logs.configure(config.logs)
     server = Server(folder, config, log=str(log) if log else "-")
     if config.key is None and config.host not in LOOPBACK:
         print(f"warning: {config.host} is open to others and no key is set", file=sys.stderr)
@@ -45,7 +47,9 @@ def serve(
     with server:
         _announce(server, json)
         code = server.wait()
-    raise ServerError(f"the engine ended by itself with exit code {code}; its log says why")
+    raise ServerError(
+        f"the engine ended by itself with exit code {code}, and was started again as often as restarts= says"
+    )
 
 
 def _terminate(*_: object) -> None:

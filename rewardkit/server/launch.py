@@ -7,11 +7,9 @@ with Server("runs/prm/model", port=0, dtype="float32", api_key="secret") as serv
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +20,16 @@ import httpx
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import model_class
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server import tracing
+from rewardkit.server.causes import cause_of
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
 from rewardkit.server.kinds import engine_flags
+from rewardkit.server.plain import PlainServer
+from rewardkit.server.supervisor import Process, Supervisor
 
+_NOTICE_SECONDS = 12
+"""What it takes to stop the work of requests that were not done when the drain was over."""
 _TEARDOWN_SECONDS = 10
 """What vLLM takes to end its processes when it is idle, with room to spare."""
 
@@ -54,6 +58,7 @@ class Server:
         if self.spec.kind == "implicit" and self.config.dtype == "auto":
             # In bfloat16 rounding moves a log-ratio over a whole response by about as much as it is.
             self.config = self.config.model_copy(update={"dtype": "float32"})
+        tracing.check_installed()
         if self.config.backend == "vllm":
             check_vllm()
             engine_flags(self.folder, self.spec)
@@ -62,7 +67,7 @@ class Server:
         self.log_path = None if log in (None, "-") else Path(str(log))
         self._keep_log = log is not None
         self._answered = False
-        self._running: EngineProcess | _PlainThread | None = None
+        self._running: Supervisor | PlainServer | None = None
 
     @property
     def root(self) -> str:
@@ -93,18 +98,23 @@ class Server:
         """
         config = self.config.model_copy(update={"port": self.port})
         if config.backend == "transformers":
-            self._running = _PlainThread(self.folder, config)
+            self._running = PlainServer(self.folder, config)
         else:
-            command = vllm_command(self.folder, config, self.spec)
-            environment = vllm_environment(config, os.environ)
             if not self._keep_log:
                 self.log_path = _temporary_log()
-            self._running = EngineProcess(command, environment, self.log_path, _ending(config))
+            self._running = Supervisor(self._start_engine, self._await_ready, config.restarts)
         try:
-            self._await_ready()
+            self._await_ready(self._running)
         except BaseException:
             self.stop()
             raise
+        if isinstance(self._running, Supervisor):
+            self._running.keep()
+
+    def _start_engine(self, restarts: int) -> EngineProcess:
+        config = self.config.model_copy(update={"port": self.port})
+        command = vllm_command(self.folder, config, self.spec)
+        return EngineProcess(command, vllm_environment(config, os.environ, restarts), self.log_path, _ending(config))
 
     def stop(self) -> None:
         """End the server and all its processes. Safe to call twice."""
@@ -120,73 +130,30 @@ class Server:
         """Block until the server ends by itself; its exit code."""
         return self._running.wait() if self._running is not None else 0
 
-    def _await_ready(self) -> None:
+    def _await_ready(self, running: Process) -> None:
         deadline = time.monotonic() + self.config.ready_seconds
         # No proxy of the environment stands between this machine and itself.
         # Nor does its certificate tell it anything about itself.
         own = self.config.ssl_certfile is None
         with httpx.Client(base_url=self.root, timeout=10.0, trust_env=False, verify=own) as client:
             while time.monotonic() < deadline:
-                if self._running is None or self._running.exit_code is not None:
-                    raise ServerError(f"the engine ended before it was ready{self._last_error()}")
+                if running.exit_code is not None:
+                    raise ServerError(f"the engine ended before it was ready{self._why(running)}")
                 status = _status(client, "/ready")
                 if status == 200:
                     self._answered = True
                     return
                 if status == 404 and _status(client, "/health") == 200:
-                    raise ServerError(f"vLLM runs, but without RewardKit's routes{self._last_error()}")
+                    raise ServerError(f"vLLM runs, but without RewardKit's routes{self._why(running)}")
                 time.sleep(0.2)
-        raise ServerError(f"the engine was not ready within {self.config.ready_seconds:g} s{self._last_error()}")
+        raise ServerError(f"the engine was not ready within {self.config.ready_seconds:g} s{self._why(running)}")
 
-    def _last_error(self) -> str:
-        """The last error line of the log, and where the whole lies."""
-        if self.log_path is None:
-            return "; its log above says why"
-        text = self.log_path.read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if re.search(r"\b\w*(Error|Exception)\b: ", line)]
-        why = f": {lines[-1][-300:].strip()}" if lines else ""
-        return f"{why} (log: {self.log_path})"
-
-
-class _PlainThread:
-    """The transformers backend: uvicorn in a thread of this process."""
-
-    def __init__(self, folder: Path, config: ServeConfig) -> None:
-        import uvicorn
-
-        from rewardkit.server.app import create_app, load_scorer
-
-        dtype = None if config.dtype == "auto" else config.dtype
-        scorer = load_scorer(folder, name=config.name, dtype=dtype)
-        app = create_app(scorer, keys=[config.key] if config.key else [])
-        settings = uvicorn.Config(
-            app,
-            host=config.host,
-            port=config.port,
-            log_config=None,
-            access_log=False,
-            ws="none",
-            lifespan="off",
-            ssl_certfile=config.ssl_certfile,
-            ssl_keyfile=config.ssl_keyfile,
-            timeout_graceful_shutdown=max(1, int(config.drain_seconds)),
-        )
-        self._server = uvicorn.Server(settings)
-        self._thread = threading.Thread(target=self._server.run, name="rewardkit-serve", daemon=True)
-        self._thread.start()
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs; uvicorn ends its thread where it cannot listen."""
-        return None if self._thread.is_alive() else 1
-
-    def wait(self) -> int:
-        self._thread.join()
-        return 1
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+    def _why(self, running: Process) -> str:
+        """What the engine's log says, and where the whole of it lies."""
+        engine = running.process if isinstance(running, Supervisor) else running
+        cause = cause_of(engine.output(), engine.exit_code) if isinstance(engine, EngineProcess) else None
+        where = f"log: {self.log_path}" if self.log_path else "its log is above"
+        return f": {cause} ({where})" if cause else f"; {where}"
 
 
 def check_folder(folder: str | Path) -> RewardModelSpec:
@@ -212,7 +179,7 @@ def check_folder(folder: str | Path) -> RewardModelSpec:
 
 def _ending(config: ServeConfig) -> str:
     """Our plugin's signal to answer what is in flight and end; what has not ended then is told by vLLM's own."""
-    return f"USR1:{config.drain_seconds},TERM:{_TEARDOWN_SECONDS}"
+    return f"USR1:{config.drain_seconds + _NOTICE_SECONDS},TERM:{_TEARDOWN_SECONDS}"
 
 
 def _temporary_log() -> Path:

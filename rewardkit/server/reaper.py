@@ -10,6 +10,7 @@ also happens when the starter dies by SIGKILL. The command alone is told first, 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -18,13 +19,15 @@ import sys
 import threading
 from collections.abc import Sequence
 
+_PR_SET_PDEATHSIG = 1
+
 
 def run(command: Sequence[str], steps: Sequence[tuple[signal.Signals, float]]) -> int:
     """Run `command` as described above and give back its exit code (128 + n where signal n ended it)."""
     waked, waker = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(waker, b"s"))
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
     ended = threading.Event()
     threading.Thread(target=_await_child, args=(child.pid, ended, waker), daemon=True).start()
     try:
@@ -48,6 +51,12 @@ def parse_steps(text: str) -> list[tuple[signal.Signals, float]]:
     """
     parts = (step.partition(":") for step in text.split(","))
     return [(signal.Signals[f"SIG{name}"], float(seconds)) for name, _, seconds in parts]
+
+
+def _die_with_parent() -> None:
+    """Where the kernel can: killed the hard way, this process cannot end the command itself any more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _await_reason_to_stop(waked: int) -> None:
