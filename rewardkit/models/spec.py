@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import AfterValidator, ValidationError, model_validator
 
 from rewardkit.config import Config
 from rewardkit.errors import ConfigError
+from rewardkit.models.reduce import check_reducer
 from rewardkit.text.judged import Layout
 
 FILE = "reward_model.json"
@@ -19,7 +20,17 @@ NO_REFERENCE = "none"
 
 Kind = Literal["token", "generative", "implicit", "outcome"]
 Format = Literal["chat", "plain", "turn"]
-Reducer = Literal["min", "prod", "last", "mean", "sum"]
+
+
+def _known(name: str) -> str:
+    try:
+        return check_reducer(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+Reducer = Annotated[str, AfterValidator(_known)]
+"""A name that `rewardkit.models.reduce.reduce_scores` takes; ``learned:FILE.json`` becomes what the file holds."""
 
 
 class Noise(Config):
