@@ -7,6 +7,7 @@ shapes of its checkpoints, or its weights are given the names of a class that it
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def load_token_head(name: str, *, config: Any = None, dtype: Any = None) -> Any:
     config = config or AutoConfig.from_pretrained(name)
     if QWEN_PRM in (config.architectures or ()):
         return qwen_prm_class().from_pretrained(name, config=config, dtype=dtype)
-    if has_value_head(name, config):
+    if has_value_head(name, config.architectures or ()):
         config.num_labels = 1
         renamed = {r"^v_head\.summary\.": "score."}
         return AutoModelForTokenClassification.from_pretrained(name, config=config, dtype=dtype, key_mapping=renamed)
@@ -58,11 +59,11 @@ def load_sequence_head(name: str, *, dtype: Any = None) -> Any:
     return AutoModelForSequenceClassification.from_pretrained(name, config=config, dtype=dtype)
 
 
-def has_value_head(name: str, config: Any) -> bool:
+def has_value_head(name: str | Path, architectures: Sequence[str]) -> bool:
     """Whether a checkpoint holds TRL's value head: by its architecture, or by the names in its safetensors files."""
     from safetensors import safe_open
 
-    if VALUE_HEAD in (config.architectures or ()):
+    if VALUE_HEAD in architectures:
         return True
     for path in sorted(Path(name).glob("*.safetensors")):
         with safe_open(path, framework="numpy") as file:

@@ -16,6 +16,7 @@ from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.embedded import resolve_model
+from rewardkit.models.heads import QWEN_PRM, QWEN_RM, has_value_head
 from rewardkit.models.spec import NO_REFERENCE, RewardModelSpec
 
 IMPLICIT_ARCHITECTURE = "RewardKitImplicitModel"
@@ -36,6 +37,20 @@ def engine_flags(folder: Path, spec: RewardModelSpec) -> dict[str, Any]:
         return _generative_flags(folder, spec)
     if spec.kind == "implicit":
         return _implicit_flags(folder, spec)
+    return _head_flags(folder, spec)
+
+
+def pooling_task(folder: Path, spec: RewardModelSpec) -> str:
+    """What the engine is asked for: ``classify`` reads a head once, at the end, ``token_classify`` at every token."""
+    return "classify" if spec.kind == "outcome" and _architecture(folder) != QWEN_RM else "token_classify"
+
+
+def _head_flags(folder: Path, spec: RewardModelSpec) -> dict[str, Any]:
+    if has_value_head(folder, [_architecture(folder)]):
+        raise ConfigError(f"vLLM does not read the value head of {folder}: `rewardkit export {folder} OUT`, serve OUT")
+    if _architecture(folder) in (QWEN_PRM, QWEN_RM):
+        # vLLM would give the tokens alone that have the id of Qwen's own separator, also those of the question.
+        return {"pooler-config": json.dumps({"task": "token_classify", "tok_pooling_type": "ALL"})}
     return {"pooler-config": _pooler("classify")} if spec.kind == "outcome" else {}
 
 
@@ -103,6 +118,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     """The config, with that of its language model where there are several in it."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return {**config.get("text_config", {}), **config}
+
+
+def _architecture(folder: Path) -> str:
+    return str((_read_config(folder).get("architectures") or [""])[0])
 
 
 def _pooler(task: str) -> str:

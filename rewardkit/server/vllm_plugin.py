@@ -13,6 +13,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from rewardkit.server import logs
 from rewardkit.server.errors import ApiError
 from rewardkit.server.host import Host, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
+from rewardkit.server.kinds import pooling_task
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import StepLogits
 from rewardkit.server.service import RewardService
@@ -91,6 +93,7 @@ class VllmScorer:
         self.engine = engine
         self.spec = RewardModelSpec.load(args.model)
         model_class(self.spec.kind).check_spec(self.spec)
+        self._task = pooling_task(Path(args.model), self.spec)
         # A tokenizer of our own: vLLM's is shared by its threads, and encoding changes a tokenizer's state.
         self.tokenizer: Any = AutoTokenizer.from_pretrained(args.tokenizer or args.model)
         self.names: Sequence[str] = tuple(args.served_model_name or [args.model])
@@ -121,8 +124,7 @@ class VllmScorer:
 
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
         start = {"start": item.start} if isinstance(item, EncodedResponse) else None
-        task = "classify" if self.spec.kind == "outcome" else "token_classify"
-        params = PoolingParams(task=task, use_activation=False, extra_kwargs=start)
+        params = PoolingParams(task=self._task, use_activation=False, extra_kwargs=start)
         output = None
         async with self._slots:
             async for given in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
@@ -135,7 +137,7 @@ class VllmScorer:
     def _values(self, item: EncodedSteps, given: np.ndarray) -> np.ndarray:
         """What the engine gave, as `StepLogits.values`."""
         if self.spec.kind == "outcome":
-            return given.reshape(1, -1)
+            return given.reshape(-1, given.shape[-1])[-1:]
         start = item.start if self.spec.kind == "implicit" and isinstance(item, EncodedResponse) else 0
         wanted = len(item) - start
         if len(given) != wanted:
