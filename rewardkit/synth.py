@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from rewardkit.config import Config
 from rewardkit.errors import DataError
 from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
+from rewardkit.generate.base import matched
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
 from rewardkit.generate.usage import usage
@@ -236,7 +237,7 @@ class GenerateWork:
                 used = usage(state.all_generations())
                 self._generator.spent = used["prompt_tokens"] + used["completion_tokens"]
         requests = [self._request(position) for position in range(start, stop)]
-        answers = self._generator.generate(requests)
+        answers = matched(requests, self._generator.generate(requests), self._config.generator.kind)
         return [_stored(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _request(self, position: int) -> GenerationRequest:

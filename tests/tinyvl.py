@@ -1,4 +1,4 @@
-"""A tiny random vision-language model on disk (LLaVA: a CLIP tower and a Llama), with its processor and chat template."""
+"""A tiny random vision-language model on disk (LLaVA: a CLIP tower, a Llama), with its processor and template."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tiny import build_tiny_tokenizer
 IMAGE = "<image>"
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% for p in m['content'] %}"
-    "{% if p['type'] == 'image' %}<image>{% else %}{{ p['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if p['type'] == 'image' %}<image>{% else %}{{ p['text'] }}{% endif %}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 

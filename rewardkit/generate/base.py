@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from rewardkit.config import Config
+from rewardkit.errors import ConfigError
 from rewardkit.generate.endpoint import EndpointConfig
 from rewardkit.images import images_of
 from rewardkit.types import Message, Problem
@@ -74,6 +75,25 @@ def unseen(request: GenerationRequest, model: str) -> Generation | None:
         return None
     reason = "this generator reads no images; use kind=vision (a local model) or kind=openai (an endpoint)"
     return Generation(request.id, "", "error", 0, model, reason)
+
+
+def matched(requests: Sequence[GenerationRequest], answers: Sequence[Generation], kind: str) -> list[Generation]:
+    """The answers, seen to be one a request, in order.
+
+    Args:
+        requests: as they were asked.
+        answers: as the generator gave them.
+        kind: of the generator.
+
+    Raises:
+        ConfigError: they are not: whose answer is whose cannot be known.
+    """
+    if [answer.id for answer in answers] != [request.id for request in requests]:
+        raise ConfigError(
+            f"generator.kind={kind} gave {len(answers)} answers to {len(requests)} requests, or in another order; "
+            "generate() must return one Generation a request, with its id"
+        )
+    return list(answers)
 
 
 class Generator(Protocol):

@@ -281,7 +281,7 @@ def _most_tokens(message: Message) -> int:
     """What a message may cost at most, by estimate; an image does not cost by its bytes.
 
     >>> _most_tokens({"role": "user", "content": "Is 2 + 2 equal to 5?"})
-    21
+    18
     """
     content = message.get("content") or ""
     images = 0 if isinstance(content, str) else sum(part.get("type") == "image_url" for part in content)

@@ -61,6 +61,7 @@ LABELERS: dict[str, str] = {
     "vote": "rewardkit.labelers.vote:VoteLabeler",
     "rollout": "rewardkit.labelers.rollout:RolloutLabeler",
     "judge": "rewardkit.labelers.judge:JudgeLabeler",
+    "hybrid": "rewardkit.labelers.hybrid:HybridLabeler",
 }
 
 

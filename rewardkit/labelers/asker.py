@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from rewardkit.errors import ServerError
 from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
+from rewardkit.generate.base import matched
 from rewardkit.generate.usage import usage
 
 _LOST = 3  # batches in a row, after which the endpoint is down
@@ -40,7 +41,7 @@ class Asker:
         """Answer requests, in batches of the generator's size.
 
         Raises:
-            ConfigError: the generator cannot work: a wrong key, the budget reached.
+            ConfigError: the generator cannot work: a wrong key, the budget reached, answers that do not fit.
             ServerError: it gives no answers.
         """
         size = self._configs[which].batch_size
@@ -60,7 +61,7 @@ class Asker:
     def _batch(self, requests: Sequence[GenerationRequest], which: int) -> list[Generation]:
         generator = self._generator(which)
         try:
-            answers = generator.generate(requests)
+            answers = matched(requests, generator.generate(requests), self._configs[which].kind)
             self._answered.add(which)
             self._lost[which] = 0
         except ServerError as error:

@@ -12,13 +12,14 @@ from rewardkit.config import Config
 from rewardkit.generate import Generation, GenerationRequest, GeneratorConfig
 from rewardkit.generate.begun import GOING_ON, has_ended, with_body
 from rewardkit.generate.prompt import PromptConfig, build_messages
+from rewardkit.images import image_fault
 from rewardkit.labelers.answer import AnswerLabeler
 from rewardkit.labelers.asker import Asker
 from rewardkit.labelers.estimators import Ask, Estimate, Outcome, Plan, Steps, adaptive, math_shepherd, run_plans
 from rewardkit.labelers.omegaprm import omegaprm
 from rewardkit.text.extract import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
-from rewardkit.types import Meaning, Step, StepLabel, Trace, content_id
+from rewardkit.types import Meaning, Problem, Step, StepLabel, Trace, content_id
 
 
 class RolloutOptions(Config):
@@ -91,6 +92,7 @@ class RolloutLabeler:
 
     Args:
         options: see `RolloutOptions`.
+        asker: to ask through, with the generator as `continuing` gives it in its first place; None makes one.
 
     Raises:
         ConfigError: the rates of the test are no use.
@@ -100,17 +102,17 @@ class RolloutLabeler:
     name = "rollout"
     meaning: Meaning = "value"
 
-    def __init__(self, options: RolloutOptions) -> None:
+    def __init__(self, options: RolloutOptions, asker: Asker | None = None) -> None:
         self.options = options
         self.unit = options.unit
         options.plan((), None)  # refuses rates that are no use
-        config = options.generator
-        self.asker = Asker([with_body(config, GOING_ON) if config.kind == "openai" else config])
+        self.asker = asker or Asker([continuing(options.generator)])
         self._answers = AnswerLabeler()
 
     def label_group(self, traces: Sequence[Trace]) -> list[StepLabel]:
         """One label for every step."""
-        known = [trace for trace in traces if trace.problem.answer]
+        silent = {trace.id: _cannot_ask(trace.problem) for trace in traces}
+        known = [trace for trace in traces if not silent[trace.id]]
         rollouts = _Rollouts(self, known)
         made = run_plans(
             [self.options.plan(_texts(trace), self.verdict(trace, trace.response, _stopped(trace))) for trace in known],
@@ -118,8 +120,8 @@ class RolloutLabeler:
         )
         labels = [label for trace, one in zip(known, made, strict=True) for label in self._labels(trace, one)]
         for trace in traces:
-            if not trace.problem.answer:
-                labels += self._labels(trace, [Estimate(None, note="no reference answer")] * len(trace.steps))
+            if silent[trace.id]:
+                labels += self._labels(trace, [Estimate(None, note=silent[trace.id])] * len(trace.steps))
         return labels
 
     def close(self) -> None:
@@ -137,6 +139,15 @@ class RolloutLabeler:
         return [
             StepLabel(trace.id, i, one.value, self.name, self.meaning, _evidence(one)) for i, one in enumerate(made)
         ]
+
+
+def continuing(config: GeneratorConfig) -> GeneratorConfig:
+    """The config of a generator that is to go on with begun turns, which an endpoint must be told."""
+    return with_body(config, GOING_ON) if config.kind == "openai" else config
+
+
+def _cannot_ask(problem: Problem) -> str:
+    return image_fault(problem) if problem.answer else "no reference answer"
 
 
 class _Rollouts:

@@ -191,7 +191,14 @@ def test_each_step_gets_one_local_label_in_order():
     ]
 
 
-NEEDED = {"rollout": {"generator": {"kind": "transformers"}}, "judge": {"judges": [{"kind": "replay"}]}}
+NEEDED = {
+    "rollout": {"generator": {"kind": "transformers"}},
+    "judge": {"judges": [{"kind": "replay"}]},
+    "hybrid": {
+        "rollout": {"generator": {"kind": "transformers"}},
+        "judge": {"judges": [{"kind": "replay"}], "marks": "first_error"},
+    },
+}
 
 
 @pytest.mark.parametrize("name", LABELERS)
