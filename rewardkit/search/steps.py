@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -124,12 +124,17 @@ class GeneratorSteps:
 
 
 def load_steps(
-    config: GeneratorConfig, *, prompt: PromptConfig | None = None, separator: str = "\n\n", seed: int = 0
+    config: GeneratorConfig,
+    *,
+    prompt: PromptConfig | None = None,
+    separator: str = "\n\n",
+    seed: int = 0,
+    load: Callable[[GeneratorConfig], Generator] = load_generator,
 ) -> GeneratorSteps:
     """Steps from the generator that a config names: an OpenAI-compatible endpoint of vLLM's kind, or transformers.
 
     An endpoint is asked to stop at the separator and to go on with the assistant's turn (``continue_final_message``,
-    which vLLM and SGLang know; OpenAI's own endpoint does not).
+    which vLLM and SGLang know; OpenAI's own endpoint does not). `load` makes the generator of a config.
 
     Raises:
         ConfigError: the generator cannot continue a response.
@@ -137,13 +142,11 @@ def load_steps(
     if config.kind == "openai":
         stop = {"stop": [separator], "include_stop_str_in_output": True}
         first, more = (with_body(config, body) for body in (stop, {**stop, **GOING_ON}))
-        return GeneratorSteps(
-            load_generator(first), load_generator(more), prompt=prompt, separator=separator, seed=seed
-        )
+        return GeneratorSteps(load(first), load(more), prompt=prompt, separator=separator, seed=seed)
     if config.kind == "replay":
         raise ConfigError("recorded responses cannot be continued step by step; use generator.kind=openai, or a method "
                           "over whole responses: majority, best_of_n, weighted_vote")  # fmt: skip
-    return GeneratorSteps(load_generator(config), prompt=prompt, separator=separator, seed=seed)
+    return GeneratorSteps(load(config), prompt=prompt, separator=separator, seed=seed)
 
 
 def next_sample(prefix: Prefix, sample: int) -> Prefix:

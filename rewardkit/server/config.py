@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from rewardkit.config import Config, read_yaml, shipped, validate
 from rewardkit.errors import ConfigError
+from rewardkit.server.chat_search import SearchServing
 from rewardkit.server.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key_file
 from rewardkit.server.logs import LogFormat
 from rewardkit.server.traffic import Limits
@@ -39,6 +40,7 @@ class ServeConfig(Config):
         max_requests: HTTP requests in flight; more get 429.
         max_seconds: the longest that a request may take, whatever deadline it gives; then 504.
         logs: ``json``, an object a line, or ``text``.
+        search: what writes the responses of ``/v1/chat/completions``; without it there is no search.
         engine: vLLM's own flags, such as ``engine.gpu-memory-utilization=0.5``; they win over the profile's.
         env: environment variables of the engine; those that are set already win.
     """
@@ -61,6 +63,7 @@ class ServeConfig(Config):
     max_requests: int = Field(1024, ge=1)
     max_seconds: float = Field(600.0, gt=0)
     logs: LogFormat = "json"
+    search: SearchServing | None = None
     engine: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     env: dict[str, str | int] = Field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.chat_search import SEARCH_VARIABLE
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.host import SETTINGS_VARIABLE, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
@@ -112,6 +113,8 @@ def vllm_environment(config: ServeConfig, base: Mapping[str, str], restarts: int
         environment.pop(variable, None)
     if config.key:
         environment[KEY_VARIABLE] = config.key
+    if config.search is not None:
+        environment[SEARCH_VARIABLE] = config.search.model_dump_json()
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     # Longer than a load balancer's or a client's own, so that none sends into a connection that is just closing.
     environment.setdefault("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", str(KEEP_ALIVE_SECONDS))

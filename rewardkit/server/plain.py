@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rewardkit.server.chat_search import ChatSearch
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import KEEP_ALIVE_SECONDS
+from rewardkit.server.traffic import Traffic
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
-class PlainServer:
-    """A running server.
+class AppServer:
+    """A running server of any app.
 
     Args:
-        folder: the model folder.
+        app: answers the requests.
+        traffic: of the app; it is drained before the end.
         config: with a real port.
     """
 
-    def __init__(self, folder: Path, config: ServeConfig) -> None:
+    def __init__(self, app: ASGIApp, traffic: Traffic, config: ServeConfig) -> None:
         import uvicorn
 
-        from rewardkit.server.app import create_app, load_scorer
-
-        dtype = None if config.dtype == "auto" else config.dtype
-        scorer = load_scorer(folder, name=config.name, dtype=dtype)
-        app = create_app(scorer, keys=[config.key] if config.key else [], limits=config.limits)
         settings = uvicorn.Config(
             app,
             host=config.host,
@@ -40,7 +42,7 @@ class PlainServer:
             timeout_graceful_shutdown=5,
         )
         self._drain_seconds = config.drain_seconds
-        self._traffic = app.state.rewardkit_traffic
+        self._traffic = traffic
         self._server = uvicorn.Server(settings)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rewardkit-serve", daemon=True)
@@ -76,3 +78,22 @@ class PlainServer:
             await self._traffic.drain(self._drain_seconds)
             self._server.should_exit = True
         await serving
+
+
+class PlainServer(AppServer):
+    """A running server of one model.
+
+    Args:
+        folder: the model folder.
+        config: with a real port.
+    """
+
+    def __init__(self, folder: Path, config: ServeConfig) -> None:
+        from rewardkit.server.app import create_app, load_scorer
+
+        dtype = None if config.dtype == "auto" else config.dtype
+        scorer = load_scorer(folder, name=config.name, dtype=dtype)
+        app = create_app(scorer, keys=[config.key] if config.key else [], limits=config.limits)
+        if config.search is not None:
+            app.state.rewardkit_search = ChatSearch(config.search)
+        super().__init__(app, app.state.rewardkit_traffic, config)

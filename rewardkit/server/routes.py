@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -25,6 +25,7 @@ from rewardkit.server.service import RewardService
 from rewardkit.server.traffic import Limits, Traffic, TrafficGate
 
 _log = logging.getLogger("rewardkit.server")
+T = TypeVar("T")
 
 
 class OpenAIRoute(APIRoute):
@@ -54,13 +55,13 @@ router = APIRouter(route_class=OpenAIRoute)
 @router.post("/v1/rewards")
 async def rewards(body: RewardsRequest, request: Request) -> JSONResponse:
     """Score responses step by step."""
-    return JSONResponse(await _until_disconnected(request, _service(request).rewards(body)))
+    return JSONResponse(await until_disconnected(request, service_of(request).rewards(body)))
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
 async def run_grader(body: GraderRunRequest, request: Request) -> JSONResponse:
     """OpenAI's grader call."""
-    return JSONResponse(await _until_disconnected(request, _graders(request).run(body)))
+    return JSONResponse(await until_disconnected(request, _graders(request).run(body)))
 
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")
@@ -74,34 +75,34 @@ async def validate_grader(body: GraderValidateRequest, request: Request) -> JSON
 async def openrlhf_reward(body: RewardRequest, request: Request) -> JSONResponse:
     """OpenRLHF's remote reward: by the served model, or by whole groups where REWARDKIT_SAMPLES says so."""
     groups = getattr(request.app.state, "rewardkit_groups", None)
-    work = get_reward(_service(request), body) if groups is None else group_reward(groups, body)
-    return JSONResponse(await _until_disconnected(request, work))
+    work = get_reward(service_of(request), body) if groups is None else group_reward(groups, body)
+    return JSONResponse(await until_disconnected(request, work))
 
 
 @router.post("/v1/score")
 @router.post("/score", include_in_schema=False)
 async def score_pairs(body: ScoreRequest, request: Request) -> JSONResponse:
     """The score of each response to its question, in vLLM's shape."""
-    return JSONResponse(await _until_disconnected(request, score(_service(request), body)))
+    return JSONResponse(await until_disconnected(request, score(service_of(request), body)))
 
 
 @router.post("/v1/rerank")
 @router.post("/rerank", include_in_schema=False)
 async def rerank_responses(body: RerankRequest, request: Request) -> JSONResponse:
     """The responses to one question, the best first."""
-    return JSONResponse(await _until_disconnected(request, rerank(_service(request), body)))
+    return JSONResponse(await until_disconnected(request, rerank(service_of(request), body)))
 
 
 @router.get("/v1/models")
 async def models(request: Request) -> JSONResponse:
     """The served models, with what a client of rewards must know of them."""
-    return JSONResponse(_service(request).models())
+    return JSONResponse(service_of(request).models())
 
 
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
     """200 when a request would be answered now, else 503."""
-    if request.app.state.rewardkit_traffic.draining or not await _service(request).ready():
+    if request.app.state.rewardkit_traffic.draining or not await service_of(request).ready():
         raise ApiError(503, "the engine is not running, or the server is going down")
     return JSONResponse({"status": "ready"})
 
@@ -110,9 +111,13 @@ def install(
     app: FastAPI, *, keys: list[str], limits: Limits | None = None, max_body_bytes: int = MAX_BODY_BYTES
 ) -> None:
     """Put the routes, what stands before all routes, and the error shape of unknown routes into an app."""
+    from rewardkit.server import chat  # its routes are made of ours
+    from rewardkit.server.chat_search import search_of_environment
+
     app.state.rewardkit_traffic = Traffic(limits)
     app.state.rewardkit_groups = rewards_of_environment()
-    app.router.routes.extend(router.routes)
+    app.state.rewardkit_search = search_of_environment()
+    app.router.routes.extend([*router.routes, *chat.router.routes])
     app.router.redirect_slashes = False
     app.add_exception_handler(HTTPException, http_exception)
     # The one that is added last stands first.
@@ -121,7 +126,12 @@ def install(
     app.add_middleware(Observed)
 
 
-def _service(request: Request) -> RewardService:
+def service_of(request: Request) -> RewardService:
+    """The service that the host made.
+
+    Raises:
+        ApiError: 503, the model is still loading.
+    """
     service = getattr(request.app.state, "rewardkit", None)
     if not isinstance(service, RewardService):
         raise ApiError(503, "the model is still loading", retry_after=2)
@@ -130,14 +140,14 @@ def _service(request: Request) -> RewardService:
 
 def _graders(request: Request) -> Graders:
     """Made at the first call, since the host makes the service when it starts."""
-    service = _service(request)
+    service = service_of(request)
     graders = getattr(request.app.state, "rewardkit_graders", None)
     if not isinstance(graders, Graders) or graders.service is not service:
         graders = request.app.state.rewardkit_graders = Graders(service)
     return graders
 
 
-async def _until_disconnected(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+async def until_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`; it is cancelled when the client goes away. The body must have been read."""
     task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_disconnect(request))
