@@ -33,6 +33,7 @@ from rewardkit.store.config import TracesConfig as TracesConfig
 from rewardkit.store.dataset import from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import Source
+from rewardkit.store.sources import carried
 from rewardkit.store.state import RunState
 from rewardkit.store.versions import versions
 from rewardkit.text.answers import extract_answer
@@ -335,7 +336,7 @@ def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule:
     if not value["text"].strip():
         raise BadItem("the response is empty")
     meta = {"finish_reason": value["finish_reason"], "tokens": value["tokens"]}
-    meta |= {key: problem.meta[key] for key in ("group", "view") if key in problem.meta}  # votes across views want them
+    meta |= carried(problem)
     answer = extract_answer(value["text"])
     return LabelledTrace(Trace.create(problem, steps, answer, model=value["model"], sample=sample, meta=meta))
 

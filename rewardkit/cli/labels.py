@@ -25,6 +25,7 @@ OPTIONS = {
     },
     "decide": {"file": "", "output": "", "name": "audited"},
     "convert": {"by": "", "source": "", "output": ""},
+    "keep": {"source": "", "above": "0.5", "output": ""},
 }
 """From an action to its options and their defaults."""
 
@@ -37,7 +38,8 @@ def labels(
             "export: write them in a format of others. "
             "merge: several sources into one calibrated label. "
             "decide: take in what was decided on the page of `rewardkit audit`. "
-            "convert: labels of one meaning into another."
+            "convert: labels of one meaning into another. "
+            "keep: the traces that a source is sure enough of."
         ),
     ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
@@ -51,7 +53,8 @@ def labels(
             "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic,"
             " seed=0. decide: file=decisions.jsonl, output=DIR, name=audited (of the new source). "
             "convert: by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix,"
-            " source=NAME, output=DIR."
+            " source=NAME, output=DIR. "
+            "keep: source=NAME, above=0.5 (what its last label must exceed), output=DIR."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -62,9 +65,8 @@ def labels(
     if action not in OPTIONS:
         raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
     given = _options(action, options or [])
-    {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide, "convert": _convert}[action](
-        directory, given, json
-    )
+    actions = {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide, "convert": _convert}
+    {**actions, "keep": _keep}[action](directory, given, json)
 
 
 def _options(action: str, given: list[str]) -> dict[str, str]:
@@ -116,6 +118,28 @@ def _convert(directory: Path, given: dict[str, str], json: bool) -> None:
         return
     rows = [(name, ", ".join(f"{n:,} {what}" for what, n in found.items())) for name, found in counts.items()]
     panel(f"labels converted by {given['by']}", [*rows, ("folder", given["output"])])
+
+
+def _keep(directory: Path, given: dict[str, str], json: bool) -> None:
+    from rewardkit.cli._output import panel, print_json
+    from rewardkit.errors import ConfigError
+    from rewardkit.labels.keep import keep_traces
+
+    for key, what in (("source", "NAME"), ("output", "DIR")):
+        if not given[key]:
+            raise ConfigError(f"keep needs {key}={what}")
+    try:
+        above = float(given["above"])
+    except ValueError:
+        raise ConfigError(f"above must be a number from 0 to 1, not '{given['above']}'") from None
+    if not 0 <= above < 1:
+        raise ConfigError(f"above must lie in [0, 1), not {above}")
+    kept = keep_traces(directory, given["output"], given["source"], above)["kept"]
+    if json:
+        print_json({"output": given["output"], **kept})
+        return
+    rows = [(name, f"{kept[name]:,}") for name in ("kept", "below", "abstained", "unlabelled")]
+    panel(f"traces kept where {given['source']} is above {above:g}", [*rows, ("folder", given["output"])])
 
 
 def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:

@@ -129,8 +129,8 @@ def vl_prm(values: Values, verdicts: Sequence[Marks | None], above: float = 0.0)
     marks = list(verdicts[0] or ())
     if False in marks:
         first = marks.index(False)
-        found: list[float | None] = [1.0] * first + [0.0]
-        return found + nothing[first + 1 :], f"the judge finds the first error at step {first + 1}"
+        found: list[float | None] = [*[1.0] * first, 0.0, *nothing[first + 1 :]]
+        return found, f"the judge finds the first error at step {first + 1}"
     if all(value is not None and value > above for value in values):
         sound: list[float | None] = [1.0] * len(values)
         return sound, f"the judge finds no error, and all values are above {above:g}"

@@ -26,15 +26,17 @@ class VoteOptions(Config):
     Attributes:
         tie: ``abstain``, or ``first``: the class whose first answer came first wins.
         min_share: abstain where the largest class has a smaller share of the traces.
+        min_votes: abstain where it has fewer votes (STAT: 2, of 3 samples).
         views: the traces of a problem and of its rephrasing (equal ``meta["group"]``, two values of ``meta["view"]``)
             label each other (Co-Reward).
         teacher: only the traces of the model of this name vote (Co-rewarding-II: a slowly moving copy of the policy).
         compat: the authors' own labels: ``ttrl``, ``mm_upt``, ``co_reward`` (with `views`) or ``co_rewarding_ii`` (with
-            `teacher`); then `tie` and `min_share` are theirs.
+            `teacher`); then `tie`, `min_share` and `min_votes` are theirs.
     """
 
     tie: Literal["abstain", "first"] = "abstain"
     min_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    min_votes: int = Field(default=1, ge=1)
     views: bool = False
     teacher: str | None = None
     compat: Literal["ttrl", "mm_upt", "co_reward", "co_rewarding_ii"] | None = None
@@ -120,6 +122,9 @@ class VoteLabeler:
             min_share=self.options.min_share,
             checker=self._checker,
         )
+        if vote.label is not None and len(vote.members) < self.options.min_votes:
+            note = f"{len(vote.members)} votes, below min_votes: {_support(vote, len(voters))}"
+            return [(None, note)] * len(judged)
         if vote.label is None:
             return [(None, _support(vote, len(voters)))] * len(judged)
         if list(judged) == list(voters):

@@ -7,6 +7,7 @@ from typing import Any
 
 from rewardkit.errors import DataError
 from rewardkit.images import check_chat, read_images
+from rewardkit.problems.ranking import ranking_problem
 from rewardkit.problems.rows import logic_problem
 from rewardkit.store.rows import Row
 from rewardkit.types import Problem
@@ -31,6 +32,9 @@ def problem_from_row(row: Row, images: str | None = None) -> Problem:
     logical = logic_problem(row)
     if logical is not None:
         return logical
+    ranked = ranking_problem(row)
+    if ranked is not None:
+        return ranked
     prompt = next((row[key] for key in _PROMPT_KEYS if row.get(key)), None)
     if prompt is None:
         raise DataError(f"no question: one of the keys {', '.join(_PROMPT_KEYS)} must be there")

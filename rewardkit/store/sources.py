@@ -184,6 +184,7 @@ class TraceReader:
         steps = [span.text for span in split_steps(text, by=self.steps)]
         if not text.strip():
             raise DataError("the response is empty")
+        meta = {**meta, **carried(problem)}
         return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, meta=meta))
 
     def _stepwise(self, row: Row) -> LabelledTrace:
@@ -192,6 +193,15 @@ class TraceReader:
         meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
         answer = extract_answer("\n".join(steps))
         return LabelledTrace(Trace.create(problem_from_row(row, self.images), steps, answer, model=model, meta=meta))
+
+
+def carried(problem: Problem) -> dict[str, Any]:
+    """What a trace keeps of its problem's meta, which no dataset stores: what labelers need.
+
+    >>> carried(Problem.create("?", meta={"view": "rephrased", "line": 7}))
+    {'view': 'rephrased'}
+    """
+    return {key: problem.meta[key] for key in ("group", "view", "ranking") if key in problem.meta}
 
 
 def _seen(row: LabelledTrace, images: str | None) -> LabelledTrace:

@@ -47,6 +47,14 @@ def test_too_small_a_majority_abstains():
     assert verdicts(traces(["#### 1", "#### 1", "#### 2"]), min_share=0.7) == [None] * 3
 
 
+def test_too_few_votes_abstain_however_large_their_share():
+    alone = traces(["#### 4", "no idea", "?"])
+    assert verdicts(alone) == [1.0, None, None] and verdicts(alone, min_votes=2) == [None] * 3
+    assert verdicts(traces(["#### 4", "#### 4.0", "#### 5"]), min_votes=2) == [1.0, 1.0, 0.0]
+    label = VoteLabeler(VoteOptions(min_votes=2)).label_group(alone)[0]
+    assert label.evidence.startswith("1 votes, below min_votes")
+
+
 def test_problems_vote_apart():
     other = Problem.create("how much?")
     group = [*traces(["#### 1", "#### 1"]), *traces(["#### 2", "#### 2", "#### 1"], problem=other)]
