@@ -10,7 +10,9 @@ from rewardkit.types import Trace
 
 
 def score_each(model: RewardModel, traces: Sequence[Trace]) -> list[tuple[tuple[float, ...], str]]:
-    """For each trace its scores and "", or () and why it could not be scored (too long, no steps).
+    """For each trace its scores and "", or () and why it could not be scored (too long, no steps, images).
+
+    A model that reads images says so by an attribute ``reads_images``; none of this package does.
 
     One batch where all is well; a batch that is refused is halved until the bad traces are alone.
 
@@ -23,11 +25,18 @@ def score_each(model: RewardModel, traces: Sequence[Trace]) -> list[tuple[tuple[
     >>> score_each(model, [Trace.create(Problem.create("?"), ["a", "b"]), Trace.create(Problem.create("?"), [])])
     [((0.5, 0.5), ''), ((), 'has no steps')]
     """
-    made: list[tuple[tuple[float, ...], str]] = [((), "has no steps")] * len(traces)
-    places = [i for i, trace in enumerate(traces) if trace.steps]
+    blind = not getattr(model, "reads_images", False)
+    made: list[tuple[tuple[float, ...], str]] = [((), _why_not(trace, blind)) for trace in traces]
+    places = [i for i, (_, why) in enumerate(made) if not why]
     for i, found in zip(places, _halving(model, [traces[i] for i in places]), strict=True):
         made[i] = found
     return made
+
+
+def _why_not(trace: Trace, blind: bool) -> str:
+    if not trace.steps:
+        return "has no steps"
+    return "its problem has images, which this reward model does not read" if blind and trace.problem.images else ""
 
 
 def _halving(model: RewardModel, traces: Sequence[Trace]) -> list[tuple[tuple[float, ...], str]]:

@@ -73,7 +73,7 @@ def evol_rl(
 def _rows(group: Group, embed: Embed | None) -> tuple[ArrayLike, str]:
     """The embeddings, or rows of zeros with the reason why there are none."""
     if embed is None:
-        return np.asarray(group.embeddings, dtype=np.float64), ""
+        return _list(group.embeddings), ""
     try:
         return embed([answer_part(text) for text in group.completions]), ""
     except DataError:

@@ -122,7 +122,10 @@ def shape(
     >>> shape(["a", "b", "c"], [True, True, False], [True, True, False], [[1, 0], [0, 1], [1, 1]])
     ((0.75, 0.75, -1.0), 0)
     """
-    rows = np.asarray(embeddings, dtype=np.float64)
+    try:
+        rows = np.asarray(embeddings, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError("embeddings are not rows of numbers, all of one length") from None
     if rows.ndim != 2 or len(rows) != len(completions):
         raise DataError(f"embeddings have shape {rows.shape}, not one row for each of {len(completions)} completions")
     usable = np.isfinite(rows).all(axis=1) & (np.abs(np.nan_to_num(rows)).max(axis=1, initial=0.0) > 0)

@@ -114,7 +114,8 @@ class TRLReward:
         size = self.num_generations if self._in_training() else self._eval_generations
         blocks = whole_groups(every, size)
         rewards, results = self._rewards(blocks, size)
-        self._report(results, columns)
+        if results:
+            self._report(results, columns)
         return rewards[start : start + len(rows)]
 
     def _rewards(self, blocks: list[list[Row]], size: int) -> tuple[list[float | None], list[GroupResult]]:

@@ -165,6 +165,8 @@ def split_problems(config: GRPOConfig) -> tuple[list[dict[str, Any]], list[dict[
     source = config.problems
     loaded = source.load()
     problems, digest = loaded.rows, loaded.digest
+    if any(p.images for p in problems):
+        raise DataError(f"{source.source}: a problem has images, but the policy reads text alone; take other problems")
     train = [p for p in problems if not held_out(p.id, config.held_out)]
     held = limited([p for p in problems if held_out(p.id, config.held_out)], config.max_eval, config.seed)
     if not train or not held:

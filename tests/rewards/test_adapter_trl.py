@@ -41,6 +41,13 @@ def test_half_a_group_is_refused(prompts):
         TRLReward("ttrl", num_generations=2)(prompts=prompts, completions=["#### 1"] * len(prompts))
 
 
+def test_a_process_without_samples_has_nothing_to_report():
+    logged = []
+    reward = TRLReward("ttrl", num_generations=2)
+    assert reward(prompts=[], completions=[], log_metric=lambda *row: logged.append(row)) == []
+    assert logged == []
+
+
 def test_an_abstention_is_none_which_trl_leaves_out():
     reward = TRLReward("ttrl", num_generations=2)
     assert reward(prompts=["p", "p"], completions=["#### 1", "#### 2"]) == [None, None]

@@ -77,6 +77,13 @@ def test_embeddings_of_another_length_and_none_at_all_are_refused():
         evol_rl(Group.create("p", boxed("4")))
 
 
+@pytest.mark.parametrize("rows", [[[1.0], [1.0, 2.0]], [["a"], ["b"]], [None, [1.0]]])
+def test_embeddings_that_are_no_rows_of_numbers_are_refused_in_one_line(rows):
+    for options in ({"embed": lambda texts: rows}, {}):
+        with pytest.raises(DataError, match="rows of numbers"):
+            evol_rl(Group.create("p", boxed("4", "4"), embeddings=rows), **options)
+
+
 def test_a_tie_abstains_before_any_shaping():
     assert evol_rl(Group.create("p", boxed("4", "5"), embeddings=[[1], [2]])).rewards == (None, None)
 

@@ -300,6 +300,15 @@ def test_errors_and_missing_answers_are_kept_and_never_chosen():
     assert [c.reason for c in result.choice.candidates] == ["error: no", "has no score", "has no score"]
 
 
+def test_a_reward_model_without_eyes_does_not_score_problems_with_images():
+    seen = Problem.create("How many?", "3", images=[b"GIF89a"])
+    (result,) = search_samples([seen], Cycle("1", "3"), SamplePlan("best_of_n", n=2), model=Likes({"so": 1.0}))
+    assert {c.reason for c in result.choice.candidates} == {
+        "its problem has images, which this reward model does not read"
+    }
+    assert result.choice.note == "no candidate has a usable score: took the first"
+
+
 def test_a_choice_by_scores_wants_a_model():
     with pytest.raises(ConfigError, match="needs a reward model"):
         search_samples([PROBLEM], Cycle("1"), SamplePlan("best_of_n"))

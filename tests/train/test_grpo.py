@@ -17,6 +17,7 @@ from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.rewards.base import Group
+from rewardkit.store import Loaded
 from rewardkit.train import TrainConfig, load_kind, train
 from rewardkit.train.grpo import GRPOConfig, split_problems
 from rewardkit.train.grpo_reward import build_reward
@@ -96,6 +97,13 @@ def test_outcome_without_answers_is_refused_with_what_does_without(tmp_path):
     with pytest.raises(DataError, match="reward=ttrl"):
         split_problems(config(path))
     assert split_problems(config(path, "reward=ttrl"))[0]
+
+
+def test_problems_with_images_are_refused_since_the_policy_reads_text(sums, monkeypatch):
+    seen = Problem.create("How many?", "2", images=[b"GIF89a"])
+    monkeypatch.setattr("rewardkit.train.grpo.ProblemsConfig.load", lambda self: Loaded((seen,), (), "digest"))
+    with pytest.raises(DataError, match="reads text alone"):
+        split_problems(config(sums))
 
 
 @pytest.mark.parametrize(
