@@ -12,12 +12,15 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rewardkit.server import metrics, tracing
 from rewardkit.server.errors import ApiError
 from rewardkit.server.logs import LogFormat
-from rewardkit.server.traffic import Limits, Traffic
+from rewardkit.server.traffic import Limits, Traffic, hang_up
+
+if TYPE_CHECKING:
+    from starlette.datastructures import State
 
 SETTINGS_VARIABLE = "REWARDKIT_HOST"
 DRAIN_SIGNAL = signal.SIGUSR1
@@ -69,7 +72,7 @@ class Host:
 
     Args:
         engine: vLLM's ``EngineClient``.
-        traffic: what is in flight.
+        state: of the app; its ``server`` is set once it listens.
         settings: see `HostSettings`.
         leave: ends the process at once; a test gives its own.
     """
@@ -77,12 +80,13 @@ class Host:
     def __init__(
         self,
         engine: _Engine,
-        traffic: Traffic,
+        state: State,
         settings: HostSettings,
         leave: Callable[[int], None] = os._exit,
     ) -> None:
         self.engine = engine
-        self.traffic = traffic
+        self.state = state
+        self.traffic: Traffic = state.rewardkit_traffic
         self.settings = settings
         self._leave = leave
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,6 +104,7 @@ class Host:
         """
         _log.info("draining", extra={"fields": {"requests": self.traffic.in_flight}})
         await self.traffic.drain(self.settings.drain_seconds)
+        await hang_up(self.state.server)
         tracing.flush()
         os.kill(os.getpid(), signal.SIGTERM)
 

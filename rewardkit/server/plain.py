@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.server.chat_search import ChatSearch
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import KEEP_ALIVE_SECONDS
-from rewardkit.server.traffic import Traffic
+from rewardkit.server.traffic import Traffic, hang_up
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -23,9 +24,12 @@ class AppServer:
         app: answers the requests.
         traffic: of the app; it is drained before the end.
         config: with a real port.
+        close: called in the server's loop when it has ended.
     """
 
-    def __init__(self, app: ASGIApp, traffic: Traffic, config: ServeConfig) -> None:
+    def __init__(
+        self, app: ASGIApp, traffic: Traffic, config: ServeConfig, close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         import uvicorn
 
         settings = uvicorn.Config(
@@ -43,27 +47,34 @@ class AppServer:
         )
         self._drain_seconds = config.drain_seconds
         self._traffic = traffic
+        self._close = close
         self._server = uvicorn.Server(settings)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rewardkit-serve", daemon=True)
-        self._thread.start()
+        # Not `join`: interrupted by a signal, Python 3.11 takes the thread for ended.
+        self._ending, self._ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name="rewardkit-serve", daemon=True).start()
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs; uvicorn ends its thread where it cannot listen."""
-        return None if self._thread.is_alive() else 1
+        return 1 if self._ended.is_set() else None
 
     def wait(self) -> int:
         """Block until it ends."""
-        self._thread.join()
+        self._ended.wait()
         return 1
 
     def stop(self) -> None:
         """Answer what is in flight, then end."""
         self._ending.set()
-        self._thread.join()
+        self._ended.wait()
 
     def _run(self) -> None:
+        try:
+            self._run_loop()
+        finally:
+            self._ended.set()
+
+    def _run_loop(self) -> None:
         with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
             try:
                 runner.run(self._serve())
@@ -76,8 +87,11 @@ class AppServer:
         await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             await self._traffic.drain(self._drain_seconds)
+            await hang_up(self._server)
             self._server.should_exit = True
         await serving
+        if self._close is not None:
+            await self._close()
 
 
 class PlainServer(AppServer):

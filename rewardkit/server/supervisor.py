@@ -61,25 +61,27 @@ class Supervisor:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._code: int | None = None
-        self._thread: threading.Thread | None = None
+        self._kept = False
+        # Not `join`: interrupted by a signal, Python 3.11 takes the thread for ended.
+        self._ended = threading.Event()
         self.restarts = 0
         self.process = start(0)
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs or will run again."""
-        return self.process.exit_code if self._thread is None else self._code
+        return self.process.exit_code if not self._kept else self._code
 
     def keep(self) -> None:
         """From now on start it again when it ends."""
-        self._thread = threading.Thread(target=self._keep, name="rewardkit-supervisor", daemon=True)
-        self._thread.start()
+        self._kept = True
+        threading.Thread(target=self._keep, name="rewardkit-supervisor", daemon=True).start()
 
     def wait(self) -> int:
         """Block until it has ended for good; the last exit code."""
-        if self._thread is None:
+        if not self._kept:
             return self.process.wait()
-        self._thread.join()
+        self._ended.wait()
         return self._code or 0
 
     def stop(self) -> None:
@@ -88,8 +90,8 @@ class Supervisor:
         with self._lock:
             process = self.process
         process.stop()
-        if self._thread is not None:
-            self._thread.join()
+        if self._kept:
+            self._ended.wait()
 
     def _keep(self) -> None:
         ends: list[float] = []
@@ -106,6 +108,7 @@ class Supervisor:
             if self._stopping.wait(pause) or not self._again():
                 break
         self._code = code
+        self._ended.set()
 
     def _again(self) -> bool:
         """Start the next one; false when it is to stop."""

@@ -18,6 +18,7 @@ from rewardkit.server import metrics
 from rewardkit.server.errors import ApiError
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
@@ -26,6 +27,8 @@ DEADLINE_HEADER = b"x-request-timeout"
 """Seconds that the client will wait."""
 _NOTICE_SECONDS = 10.0
 """What a route may take to end once its request is given up; then it is cancelled."""
+
+_LAST_WORD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,19 @@ class _Exchange:
             if self._traffic.draining:
                 response.headers["Connection"] = "close"
             await response(scope, self._receive, self._send)
+
+
+async def hang_up(server: uvicorn.Server) -> None:
+    """Listen no more, and give the connections that stand a moment to hear that the server goes down.
+
+    A connection that is closed before its request was read has cost its client an answer.
+    """
+    for listener in server.servers:
+        listener.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORD_SECONDS):
+            while server.server_state.connections:
+                await asyncio.sleep(0.02)
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

@@ -65,7 +65,7 @@ class RewardKitPlugin:
         """
         settings = HostSettings.read(os.environ)
         state.rewardkit = RewardService(VllmScorer(engine_client, args), settings.limits)
-        self._host = Host(engine_client, state.rewardkit_traffic, settings)
+        self._host = Host(engine_client, state, settings)
         self._host.start()
 
 
