@@ -25,10 +25,12 @@ class StepLogits:
         values: shape (positions, labels), before any activation: the head's output at each step, of an outcome model at
             the end alone; of an implicit model the scaled log-ratio up to the end of each step, with one label.
         cached_tokens: of the input, how many the prefix cache held.
+        token_rewards: of an implicit model, shape (response tokens,): the scaled log-ratio of each; else None.
     """
 
     values: np.ndarray
     cached_tokens: int = 0
+    token_rewards: np.ndarray | None = None
 
 
 class Scorer(Protocol):

@@ -5,14 +5,17 @@ for every token of a response it gives ``log pi - log pi_ref``, from the hidden 
 before. Only response positions meet the vocabulary, those of all requests of a batch together and in chunks, so that
 neither the question nor a long batch costs a matrix of logits.
 
-Not covered: tensor and pipeline parallel, LoRA, quantised heads, reading the prefix cache.
+Not covered: tensor and pipeline parallel, LoRA, quantised heads.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.models.logprobs import selected_logprobs
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 _REFERENCE = "reference."
+_BORDERS = 512
+"""States of borders that are kept; of a 7B policy and reference in bfloat16, 14 KiB each."""
 
 
 def register() -> None:
@@ -70,7 +75,7 @@ def _model_class() -> Any:
                     vllm_config, prefix=place, hf_config=config, architectures=config.architectures
                 )
                 self.secondary_weights = [DefaultModelLoader.Source(folder, None, prefix=_REFERENCE)]
-            self.pooler = _pooler_class()(self._models())
+            self.pooler = _pooler_class()(self._models(), vllm_config.cache_config.block_size)
 
         def _models(self) -> tuple[Any, ...]:
             return (self.policy, self.reference) if hasattr(self, "reference") else (self.policy,)
@@ -86,6 +91,7 @@ def _model_class() -> Any:
 
         def load_weights(self, weights: Any) -> set[str]:
             """The policy's weights come first, then the reference's under their prefix."""
+            self.pooler.borders.clear()
             loaded: set[str] = set()
             for other, group in itertools.groupby(weights, key=lambda item: item[0].startswith(_REFERENCE)):
                 name = "reference" if other else "policy"
@@ -103,14 +109,16 @@ def _pooler_class() -> Any:
     from vllm.model_executor.layers.pooler.abstract import Pooler
 
     class LogRatioPooler(Pooler):  # type: ignore[misc]  # untyped here
-        """The log-ratio of every response token: a float32 tensor of shape (response tokens,) for each request.
+        """The log-ratio of every response token that the prefix cache does not hold: float32, shape (tokens,).
 
-        A request says in ``PoolingParams.extra_kwargs["start"]`` where its response starts.
+        A request says in ``PoolingParams.extra_kwargs["start"]`` where its response starts. The first value is NaN
+        where the token before it lies in the cache and its state is not known any more.
         """
 
-        def __init__(self, models: tuple[Any, ...]) -> None:
+        def __init__(self, models: tuple[Any, ...], block: int) -> None:
             super().__init__()
             self.models = models  # a tuple, so that their weights are not counted twice
+            self.borders = Borders(block)
 
         def get_supported_tasks(self) -> set[str]:
             return {"token_classify"}
@@ -120,18 +128,19 @@ def _pooler_class() -> Any:
 
         def forward(self, hidden_states: Any, pooling_metadata: Any) -> list[Any]:
             """What this batch adds to each request is kept; a request's last token gives all of it."""
-            reached = list(reached_tokens(pooling_metadata))
-            rows = [row for rows, _ in reached for row in rows]
-            targets = cat([ids for _, ids in reached]).to(hidden_states.device, long)
-            values: Any = log_ratios(self.models, hidden_states[rows], targets)
-            parts = values.split([len(ids) for _, ids in reached])
-            finished = pooling_metadata.get_pooling_cursor().get_finished_mask()
+            chunks = list(chunks_of(pooling_metadata))
+            for chunk in chunks:
+                self.borders.keep(chunk, hidden_states)
+            states = [self.borders.before(chunk, hidden_states) for chunk in chunks]
+            targets = cat([chunk.targets(len(state)) for chunk, state in zip(chunks, states, strict=True)])
+            values: Any = log_ratios(self.models, cat(states), targets.to(hidden_states.device, long))
             outputs: list[Any] = []
-            for state, part, last in zip(pooling_metadata.pooling_states, parts, finished, strict=True):
-                state.hidden_states_cache.append(part)
-                outputs.append(cat(state.hidden_states_cache) if last else None)
-                if last:
-                    state.clean()
+            for chunk, part in zip(chunks, values.split([len(state) for state in states]), strict=True):
+                done = chunk.pooling.hidden_states_cache
+                done.append(part)
+                outputs.append(cat(done) if chunk.is_last else None)
+                if chunk.is_last:
+                    chunk.pooling.clean()
             return outputs
 
     return LogRatioPooler
@@ -155,18 +164,101 @@ def log_ratios(models: tuple[Any, ...], hidden: torch.Tensor, targets: torch.Ten
     return logs[0] if len(logs) == 1 else logs[0] - logs[1]
 
 
-def reached_tokens(metadata: Any) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """For each request, the rows of the batch whose next token is in the response, and these tokens' ids.
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one batch computes of one request.
 
-    The next token is known even where a prompt is cut into chunks: it is the prompt's own.
+    Attributes:
+        ids: of the whole prompt, on the CPU.
+        start: where the response starts; 0 where the request does not say, as vLLM's own trials of the model.
+        first, end: the tokens of this batch; those before `first` were computed before, or lie in the prefix cache.
+        offset: the row of the batch that holds token `first`.
+        pooling: vLLM's state of the request.
     """
+
+    ids: torch.Tensor
+    start: int
+    first: int
+    end: int
+    offset: int
+    pooling: Any
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the prompt ends here."""
+        return self.end == len(self.ids)
+
+    @property
+    def follows_cache(self) -> bool:
+        """Whether token `first` is of the response and the token before it lies in the prefix cache."""
+        return self.first >= max(self.start, 1) and not self.pooling.hidden_states_cache
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the batch whose next token is of the response.
+
+        The next token is known even where a prompt is cut into chunks: it is the prompt's own.
+        """
+        begin = max(self.first, self.start - 1)
+        stop = max(begin, min(self.end, len(self.ids) - 1))
+        return slice(self.offset + begin - self.first, self.offset + stop - self.first)
+
+    def targets(self, count: int) -> torch.Tensor:
+        """The ids of the last `count` tokens that this chunk reaches."""
+        stop = self.first + self.rows.stop - self.offset + 1
+        return self.ids[stop - count : stop]
+
+
+def chunks_of(metadata: Any) -> Iterator[Chunk]:
+    """The requests of a batch, in order."""
     cursor = metadata.get_pooling_cursor()
     counts, ends = cursor.num_scheduled_tokens_cpu.tolist(), cursor.seq_lens_cpu.tolist()
-    prompts, params = metadata.get_prompt_token_ids_cpu(), metadata.pooling_params
+    given = zip(metadata.get_prompt_token_ids_cpu(), metadata.pooling_params, metadata.pooling_states, strict=True)
     offset = 0
-    for ids, count, end, param in zip(prompts, counts, ends, params, strict=True):
-        first = end - count
-        begin = max(first, int((param.extra_kwargs or {}).get("start", 1)) - 1)
-        stop = max(begin, min(end, len(ids) - 1))
-        yield list(range(offset + begin - first, offset + stop - first)), ids[begin + 1 : stop + 1]
+    for count, end, (ids, param, pooling) in zip(counts, ends, given, strict=True):
+        start = int((param.extra_kwargs or {}).get("start", 0))
+        yield Chunk(ids, start, end - count, end, offset, pooling)
         offset += count
+
+
+class Borders:
+    """The hidden states that the first token behind the cached ones is predicted from.
+
+    The prefix cache ends with a whole block, and the state of its last token is computed no more. Nearly always the
+    next token was scored with it before, and whoever asks remembers that. It was not where the block's end is where a
+    question ends or where an earlier input ended: these states are kept, the oldest go first.
+
+    Args:
+        block: tokens in a block of the cache.
+    """
+
+    def __init__(self, block: int) -> None:
+        self.block = block
+        self._states: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget all, as where weights are loaded anew."""
+        self._states.clear()
+
+    def keep(self, chunk: Chunk, hidden: torch.Tensor) -> None:
+        """Remember such states of this chunk."""
+        for end in {chunk.start, len(chunk.ids)} if chunk.start else ():
+            if end % self.block == 0 and chunk.first < end <= chunk.end:
+                self._states[_digest(chunk.ids[:end])] = hidden[chunk.offset + end - 1 - chunk.first].clone()
+                if len(self._states) > _BORDERS:
+                    self._states.popitem(last=False)
+
+    def before(self, chunk: Chunk, hidden: torch.Tensor) -> torch.Tensor:
+        """The states that the chunk's response tokens are predicted from; an unknown one is NaN."""
+        import torch
+
+        states = hidden[chunk.rows]
+        if not chunk.follows_cache:
+            return states
+        known = self._states.get(_digest(chunk.ids[: chunk.first]))
+        row = states.new_full((states.shape[1],), float("nan")) if known is None else known
+        return torch.cat([row[None], states])
+
+
+def _digest(ids: torch.Tensor) -> bytes:
+    return hashlib.blake2b(ids.numpy().tobytes(), digest_size=16).digest()

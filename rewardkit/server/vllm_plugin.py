@@ -4,7 +4,8 @@
 `init_state` (https://docs.vllm.ai/en/stable/design/endpoint_plugins). The engine is asked for the raw logits of every
 token (pooling of kind ALL), and we pick the step positions from token ids: STEP pooling would return a score for a
 separator inside the question too, and switches the prefix cache and chunked prefill off. An outcome model gives its
-one row of logits, an implicit model the log-ratio of every response token.
+one row of logits, an implicit model the log-ratio of every response token. The prefix cache is read, which vLLM does
+not do by itself for such requests; what a model said of tokens in it is in the `RowMemo`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rewardkit.server.errors import ApiError
 from rewardkit.server.host import Host, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import pooling_task
+from rewardkit.server.memo import Keys, RowMemo
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import StepLogits
 from rewardkit.server.service import RewardService
@@ -99,6 +101,9 @@ class VllmScorer:
         self.names: Sequence[str] = tuple(args.served_model_name or [args.model])
         self.max_length = min(self.spec.max_length, int(engine.model_config.max_model_len))
         self.dtype = str(engine.model_config.dtype).removeprefix("torch.")
+        self.memo = _memo(engine.vllm_config.cache_config, self.spec)
+        self._reset_engine_cache = engine.reset_prefix_cache
+        engine.reset_prefix_cache = self._reset_prefix_cache
         self._tried = False
         self._slots = asyncio.Semaphore(CONCURRENT)
 
@@ -119,34 +124,75 @@ class VllmScorer:
         return not self.engine.errored
 
     async def _one(self, item: EncodedSteps) -> StepLogits:
+        if self.spec.kind == "outcome":
+            values, cached = await self._pool(item, read_cache=True)
+            return StepLogits(values.reshape(-1, values.shape[-1])[-1:], cached)
+        start, memo = self._start(item), self.memo
+        keys = memo.keys(item.input_ids, start or item.positions[0], seed=start)
+        for read_cache in (True, False):
+            given, cached = await self._pool(item, read_cache)
+            rows = self._whole(item, given, cached, memo, keys)
+            if rows is not None:
+                memo.keep(keys, rows)
+                return self._at_steps(item, rows, cached)
+        raise ApiError(503, "the engine gave other rows than there are tokens", retry_after=5)
+
+    async def _pool(self, item: EncodedSteps, read_cache: bool) -> tuple[np.ndarray, int]:
+        """What the engine gives, and how many tokens of its prefix cache it did not compute."""
         from vllm.inputs import TokensPrompt
         from vllm.pooling_params import PoolingParams
 
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
         start = {"start": item.start} if isinstance(item, EncodedResponse) else None
-        params = PoolingParams(task=self._task, use_activation=False, extra_kwargs=start)
+        params = PoolingParams(
+            task=self._task, use_activation=False, skip_reading_prefix_cache=not read_cache, extra_kwargs=start
+        )
         output = None
         async with self._slots:
             async for given in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
                 output = given
         if output is None or not output.finished:
             raise ApiError(503, "the engine gave no answer", retry_after=5)
-        values = self._values(item, output.outputs.data.float().numpy())
-        return StepLogits(values, output.num_cached_tokens or 0)
+        return output.outputs.data.float().numpy(), output.num_cached_tokens or 0
 
-    def _values(self, item: EncodedSteps, given: np.ndarray) -> np.ndarray:
-        """What the engine gave, as `StepLogits.values`."""
-        if self.spec.kind == "outcome":
-            return given.reshape(-1, given.shape[-1])[-1:]
-        start = item.start if self.spec.kind == "implicit" and isinstance(item, EncodedResponse) else 0
-        wanted = len(item) - start
-        if len(given) != wanted:
-            raise ApiError(500, f"the engine gave {len(given)} rows for {wanted} tokens")
-        if isinstance(item, EncodedResponse) and start:
+    async def _reset_prefix_cache(self, *args: Any, **options: Any) -> Any:
+        """In place of the engine's own, which is called where weights were changed: what they gave is forgotten too.
+
+        What is in flight goes on with the memo that it began with.
+        """
+        self.memo = self.memo.emptied()
+        return await self._reset_engine_cache(*args, **options)
+
+    def _whole(
+        self, item: EncodedSteps, given: np.ndarray, cached: int, memo: RowMemo, keys: Keys
+    ) -> np.ndarray | None:
+        """The row of every token that is needed, shape (tokens, labels), the others' NaN.
+
+        None where the cache held tokens whose rows are not known here (scored by another route, or at this moment by
+        another request), or where a request was interrupted and gave some rows twice.
+        """
+        start = self._start(item)
+        begin = max(start, cached)
+        if len(given) != len(item) - begin:
+            return None
+        rows = np.full((len(item), given[0].size if len(given) else 1), np.nan, np.float32)
+        memo.fill(rows, keys, cached)
+        fresh = given.reshape(len(given), -1)
+        known = ~np.isnan(fresh).any(axis=1)
+        rows[begin:][known] = fresh[known]
+        needed = rows[start:] if start else rows[list(item.positions)]
+        return None if np.isnan(needed).any() else rows
+
+    def _at_steps(self, item: EncodedSteps, rows: np.ndarray, cached: int) -> StepLogits:
+        if isinstance(item, EncodedResponse) and (start := self._start(item)):
             assert self.spec.beta is not None
-            return sums_at(item, self.spec.beta * given)[:, None]
-        values: np.ndarray = given.reshape(wanted, -1)[list(item.positions)]
-        return values
+            rewards = self.spec.beta * rows[start:, 0]
+            return StepLogits(sums_at(item, rewards)[:, None], cached, rewards)
+        return StepLogits(rows[list(item.positions)], cached)
+
+    def _start(self, item: EncodedSteps) -> int:
+        """Where the response starts of which every token counts; 0 where only the steps' positions do."""
+        return item.start if self.spec.kind == "implicit" and isinstance(item, EncodedResponse) else 0
 
     def _translate(self, error: Exception) -> Exception:
         """vLLM's errors as ours; what is unknown stays as it is."""
@@ -155,3 +201,8 @@ class VllmScorer:
         if self.engine.errored:
             return ApiError(503, "the engine has stopped; the server is going down", retry_after=30)
         return ApiError(400, str(error)) if isinstance(error, VLLMClientError) else error
+
+
+def _memo(cache: Any, spec: RewardModelSpec) -> RowMemo:
+    """As many blocks as the engine's cache has; one of its own where the engine does not say."""
+    return RowMemo(int(cache.block_size), int(cache.num_gpu_blocks or 65536), shift=int(spec.kind == "implicit"))

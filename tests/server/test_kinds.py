@@ -23,7 +23,8 @@ from rewardkit.server.kinds import engine_flags
 from rewardkit.server.launch import Server
 from rewardkit.server.schema import RewardsRequest
 from rewardkit.server.service import RewardService
-from rewardkit.server.vllm_implicit import log_ratios, reached_tokens
+from rewardkit.server.vllm_implicit import Borders, chunks_of, log_ratios
+from rewardkit.types import Problem, Trace
 
 BUILD = {
     "turns": lambda folder: build_generative(folder, "turns"),
@@ -112,7 +113,7 @@ def test_the_engine_is_told_the_two_verdicts_wrong_one_first(folders):
         engine_flags(folders["turns"], unknown)
 
 
-def batch(*requests):
+def batch(*requests, states=None):
     """A stand-in for vLLM's metadata: (ids, tokens of this chunk, tokens up to its end, start of the response)."""
     ids, counts, ends, starts = zip(*requests, strict=True)
     cursor = SimpleNamespace(num_scheduled_tokens_cpu=torch.tensor(counts), seq_lens_cpu=torch.tensor(ends))
@@ -120,23 +121,49 @@ def batch(*requests):
         get_pooling_cursor=lambda: cursor,
         get_prompt_token_ids_cpu=lambda: [torch.tensor(row) for row in ids],
         pooling_params=[SimpleNamespace(extra_kwargs=None if s is None else {"start": s}) for s in starts],
+        pooling_states=states or [SimpleNamespace(hidden_states_cache=[]) for _ in requests],
     )
+
+
+def reached(metadata):
+    """For each request, the rows of the batch whose next token is in the response, and these tokens."""
+    chunks = list(chunks_of(metadata))
+    rows = [list(range(chunk.rows.start, chunk.rows.stop)) for chunk in chunks]
+    return [(row, chunk.targets(len(row)).tolist()) for row, chunk in zip(rows, chunks, strict=True)]
 
 
 def test_each_token_of_a_response_is_reached_once_whatever_the_chunks():
     ids = [10, 11, 12, 13, 14, 15]
     whole = batch((ids, 6, 6, 3), ([7, 8], 2, 2, None), ([9], 1, 1, None))
-    assert [(rows, found.tolist()) for rows, found in reached_tokens(whole)] == [
-        ([2, 3, 4], [13, 14, 15]),
-        ([6], [8]),
-        ([], []),
-    ]
-    first, second, third = (batch((ids, 2, end, 3)) for end in (2, 4, 6))
-    assert [found.tolist() for part in (first, second, third) for _, found in reached_tokens(part)] == [
-        [],
-        [13, 14],
-        [15],
-    ]
+    assert reached(whole) == [([2, 3, 4], [13, 14, 15]), ([6], [8]), ([], [])]
+    parts = [reached(batch((ids, 2, end, 3)))[0][1] for end in (2, 4, 6)]
+    assert parts == [[], [13, 14], [15]]
+
+
+def test_the_token_behind_the_cached_ones_is_predicted_from_a_state_that_was_kept():
+    question, response = [10, 11, 12, 13], [14, 15]
+    hidden = torch.arange(12.0).reshape(6, 2)
+    borders = Borders(4)
+    (first,) = chunks_of(batch((question + response, 6, 6, 4)))
+    borders.keep(first, hidden)
+    assert borders.before(first, hidden).tolist() == hidden[3:5].tolist()
+    (sibling,) = chunks_of(batch(([*question, 16, 17], 2, 6, 4)))
+    assert borders.before(sibling, hidden[:2]).tolist() == [[6.0, 7.0], [0.0, 1.0]]
+    assert sibling.targets(2).tolist() == [16, 17]
+    (unlike,) = chunks_of(batch(([9, *question[1:], 16, 17], 2, 6, 4)))
+    assert torch.isnan(borders.before(unlike, hidden[:2])[0]).all()
+    going_on = SimpleNamespace(hidden_states_cache=[torch.zeros(1)])
+    (later,) = chunks_of(batch(([*question, 16, 17, 18], 2, 6, 4), states=[going_on]))
+    assert len(borders.before(later, hidden[:2])) == 2
+
+
+def test_states_of_inputs_that_name_no_response_are_not_kept():
+    """vLLM's own trials of the model are such, with states of no meaning."""
+    borders = Borders(4)
+    (trial,) = chunks_of(batch(([0] * 4, 4, 4, None)))
+    borders.keep(trial, torch.zeros(4, 2))
+    (asked,) = chunks_of(batch(([0] * 6, 2, 6, 2)))
+    assert torch.isnan(borders.before(asked, torch.zeros(2, 2))[0]).all()
 
 
 def test_log_ratios_leave_the_padding_of_the_vocabulary_out():
@@ -162,6 +189,7 @@ def test_vllm_serves_both_layouts_of_generative_models_with_their_offline_scores
     with serve(folders["turns"], "vllm") as server:
         with load_reward_model(server.url, api_key="k") as remote:
             assert_same(offline.score(traces()), remote.score(traces()))
+        assert_growing(offline, server)
         given = pooled(server, [list(item.input_ids) for item in encoded])
     for item, rows, expected in zip(encoded, given, sequence.logits(encoded), strict=True):
         assert np.allclose(np.array(rows)[list(item.positions)], expected, atol=1e-5)
@@ -183,8 +211,36 @@ def test_vllm_serves_implicit_models_with_their_offline_scores(folders):
         with load_reward_model(server.url, api_key="k") as remote:
             assert_same(offline, remote.score(traces()))
         assert [len(rows) for rows in pooled(server, [[5], [5, 6, 7]])] == [0, 2]
+        assert_growing(load_reward_model(str(folders["implicit"]), dtype="float32"), server)
         with load_reward_model(server.url, api_key="k") as remote:
             assert_same(offline, remote.score(traces()))
+
+
+def prefixes():
+    """Every prefix of some responses that share steps; many end where a block of the cache does."""
+    words = ["48", "/", "2", "=", "24", "clips", "in", "May,", "so", "the", "total", "is", "thus", "earned"]
+    made = []
+    for i in range(4):
+        problem = Problem.create(" ".join(words[j % 13] for j in range(24 + 3 * i)))
+        for last in ("one", "two"):
+            steps = [" ".join(words[(i + j) % 9 :] * (j % 3 + 1)) for j in range(4)] + [last]
+            made += [Trace.create(problem, steps[:k]) for k in range(1, len(steps) + 1)]
+    return made
+
+
+def assert_growing(offline, server):
+    """Growing responses read the cache, and have the scores that they have offline."""
+    cached = []
+    for trace, expected in zip(prefixes(), offline.score(prefixes()), strict=True):
+        item = {"prompt": trace.problem.prompt, "steps": [step.text for step in trace.steps]}
+        body = {"input": item, "return": ["raw"]}
+        headers = {"Authorization": "Bearer k"}
+        answer = httpx.post(f"{server.url}/rewards", json=body, headers=headers, timeout=60, trust_env=False).json()
+        assert answer["data"][0]["step_scores"] == pytest.approx(expected.scores, abs=1e-5)
+        assert answer["data"][0]["raw"] == pytest.approx(expected.raw, abs=1e-5)
+        usage = answer["usage"]
+        cached.append(usage["prompt_tokens_details"]["cached_tokens"] / usage["prompt_tokens"])
+    assert cached[0] == 0 and np.mean(cached) > 0.5
 
 
 def pooled(server, prompts):
