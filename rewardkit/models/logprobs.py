@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardkit.errors import ConfigError
+from rewardkit.models.prefixes import model_inputs, share_prefixes
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +30,13 @@ class ResponseBatch(NamedTuple):
         input_ids: shape (rows, tokens).
         starts: shape (rows,): the index of the first token of each response, at least 1.
         lengths: shape (rows,): how many ids of each row are no padding.
+        shared: the same rows as trees, see `rewardkit.models.prefixes.share_prefixes`; None computes each by itself.
     """
 
     input_ids: torch.Tensor
     starts: torch.Tensor
     lengths: torch.Tensor
+    shared: Mapping[str, torch.Tensor] | None = None
 
     def response_mask(self) -> torch.Tensor:
         """Which positions hold a token of a response: shape (rows, tokens), bool."""
@@ -43,8 +46,15 @@ class ResponseBatch(NamedTuple):
         return (places >= self.starts[:, None]) & (places < self.lengths[:, None])
 
 
-def pad_responses(rows: Sequence[tuple[Sequence[int], int]], device: Any = None) -> ResponseBatch:
+def pad_responses(
+    rows: Sequence[tuple[Sequence[int], int]], device: Any = None, *, share_width: int | None = None
+) -> ResponseBatch:
     """A batch of ids and where their responses start.
+
+    Args:
+        rows: token ids, and the index where the response starts.
+        device: of the tensors.
+        share_width: the width of the model, to compute common prefixes once; None computes each row by itself.
 
     >>> pad_responses([([5, 6, 7], 1), ([8, 9], 1)]).response_mask().tolist()
     [[False, True, True], [False, True, False]]
@@ -55,7 +65,10 @@ def pad_responses(rows: Sequence[tuple[Sequence[int], int]], device: Any = None)
     padded = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids, _ in rows], dtype=torch.long)
     starts = torch.tensor([start for _, start in rows])
     lengths = torch.tensor([len(ids) for ids, _ in rows])
-    return ResponseBatch(padded.to(device), starts.to(device), lengths.to(device))
+    shared = None
+    if share_width is not None:
+        shared = {k: v.to(device) for k, v in share_prefixes([ids for ids, _ in rows], share_width).items()}
+    return ResponseBatch(padded.to(device), starts.to(device), lengths.to(device), shared)
 
 
 def response_logprobs(model: Any, batch: ResponseBatch, *, plain: Any = None) -> torch.Tensor:
@@ -78,12 +91,28 @@ def response_logprobs(model: Any, batch: ResponseBatch, *, plain: Any = None) ->
     import torch
 
     wanted = batch.response_mask()[:, 1:]
+    inputs = {"input_ids": batch.input_ids} if batch.shared is None else model_inputs(batch.shared)
     with _headless(plain if plain is not None else model) as head:
-        hidden = model(input_ids=batch.input_ids, use_cache=False).logits
-    values = selected_logprobs(hidden[:, :-1][wanted], head.weight, head.bias, batch.input_ids[:, 1:][wanted])
+        hidden = model(**inputs, use_cache=False).logits
+    if batch.shared is None:
+        values = selected_logprobs(hidden[:, :-1][wanted], head.weight, head.bias, batch.input_ids[:, 1:][wanted])
+    else:
+        values = _tree_logprobs(hidden, head, batch.shared, wanted)
     result = torch.zeros(batch.input_ids.shape, device=values.device)
     result[:, 1:][wanted] = values
     return result
+
+
+def _tree_logprobs(hidden: torch.Tensor, head: Any, shared: Mapping[str, torch.Tensor], wanted: torch.Tensor) -> Any:
+    """The values of the wanted tokens; one that several responses share is computed once."""
+    import torch
+
+    places = shared["places"]
+    nodes, which = torch.unique(places[:, 1:][wanted], return_inverse=True)
+    parents = nodes.new_zeros(len(nodes))
+    parents[which] = places[:, :-1][wanted]  # of one node always the same
+    targets = shared["input_ids"].flatten()[nodes]
+    return selected_logprobs(hidden.flatten(0, 1)[parents], head.weight, head.bias, targets)[which]
 
 
 def base_logprobs(model: Any, batch: ResponseBatch) -> torch.Tensor:

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+from rewardkit.models.prefixes import tree_tokens
+from rewardkit.train.sharing import SharingCollator
 
 POOL = 50
 """Examples are sorted by length within pools of so many global batches, so that chance still mixes them."""
+
+LOOK_AHEAD = 32
+"""So many problems of like length are looked at for one that fits into a batch."""
 
 
 class GroupedSampler:
@@ -46,20 +54,90 @@ class GroupedSampler:
 
     def __iter__(self) -> Iterator[int]:
         draw = random.Random(f"{self.seed}:{self.epoch}")
-        order = list(range(len(self.lengths)))
-        draw.shuffle(order)
-        pool = POOL * self.batch_size
-        batches: list[list[int]] = []
-        for start in range(0, len(order), pool):
-            grouped = sorted(order[start : start + pool], key=lambda i: -self.lengths[i])
-            batches += [grouped[i : i + self.batch_size] for i in range(0, len(grouped), self.batch_size)]
+        units = self.units(draw)
+        draw.shuffle(units)
+        lengths = [self.length(unit) for unit in units]
+        pool = max(1, POOL * self.batch_size * len(units) // max(len(self), 1))
+        ordered: list[int] = []
+        for start in range(0, len(units), pool):
+            ordered += sorted(range(start, min(start + pool, len(units))), key=lambda i: -lengths[i])
+        batches = list(_filled([units[i] for i in ordered], self.batch_size))
         rest = [batches.pop()] if batches and len(batches[-1]) < self.batch_size else []
         draw.shuffle(batches)
         if batches:
-            longest = max(range(len(batches)), key=lambda k: self.lengths[batches[k][0]])
+            of_example = {i: length for unit, length in zip(units, lengths, strict=True) for i in unit}
+            longest = max(range(len(batches)), key=lambda k: max(of_example[i] for i in batches[k]))
             batches.insert(0, batches.pop(longest))
         for batch in batches + rest:
             yield from batch
+
+    def units(self, draw: random.Random) -> list[list[int]]:
+        """What stays together in a batch: here each example is by itself."""
+        return [[i] for i in range(len(self))]
+
+    def length(self, unit: Sequence[int]) -> int:
+        """By which units are sorted, in tokens."""
+        return self.lengths[unit[0]]
+
+
+class ProblemSampler(GroupedSampler):
+    """The same with the examples of one problem together, so that they share their prompt (`SharingCollator`).
+
+    A problem of more examples than a step holds is cut into random parts, which come in different steps.
+
+    Args:
+        rows: with ``problem``, what the examples that stay together have in common, and ``input_ids``, and for pairs
+            ``rejected_input_ids``.
+        batch_size: as above.
+        seed: as above.
+
+    >>> rows = [{"input_ids": [1, n], "problem": "ab"[n % 2]} for n in range(4)]
+    >>> list(ProblemSampler(rows, batch_size=2))
+    [1, 3, 0, 2]
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], batch_size: int, seed: int = 0) -> None:
+        super().__init__([len(row["input_ids"]) for row in rows], batch_size, seed)
+        self.rows = rows
+
+    def units(self, draw: random.Random) -> list[list[int]]:
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for i, row in enumerate(self.rows):
+            groups[row.get("problem", i)].append(i)
+        for group in groups.values():
+            if len(group) > self.batch_size:
+                draw.shuffle(group)
+        size = self.batch_size
+        return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+    def length(self, unit: Sequence[int]) -> int:
+        rows = [self.rows[i] for i in unit]
+        return tree_tokens([row[key] for row in rows for key in ("input_ids", "rejected_input_ids") if key in row])
+
+
+def _filled(units: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Units in their order into batches of a size; the next one that fits is taken first, and where none does, cut.
+
+    >>> list(_filled([[1, 2], [3, 4], [5], [6, 7]], 3))
+    [[1, 2, 5], [3, 4, 6], [7]]
+    """
+    later = iter(units)
+    near = list(islice(later, LOOK_AHEAD))
+    batch: list[int] = []
+    while near:
+        room = size - len(batch)
+        k = next((k for k, unit in enumerate(near) if len(unit) <= room), None)
+        if k is None:
+            batch += near[0][:room]
+            near[0] = near[0][room:]
+        else:
+            batch += near.pop(k)
+            near += islice(later, 1)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def grouped_trainer(**arguments: Any) -> Any:
@@ -80,16 +158,22 @@ def grouped_trainer_class() -> Any:
     class GroupedTrainer(Trainer):  # type: ignore[misc]  # transformers is lazily imported and untyped here
         """Overrides the one method that the Trainer documents for it."""
 
+        shares_prompts = False
+
         def get_train_dataloader(self) -> Any:
             args = self.args
             step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
             seed = args.seed if args.data_seed is None else args.data_seed
-            lengths = [len(row["input_ids"]) for row in self.train_dataset]
+            rows, collate = self.train_dataset, self.data_collator
+            sampler = GroupedSampler([len(row["input_ids"]) for row in rows], step, seed)
+            if self.shares_prompts:
+                sampler = ProblemSampler(rows, step, seed)
+                collate = SharingCollator(collate, self.model.config.get_text_config().hidden_size)
             loader = torch.utils.data.DataLoader(
-                self.train_dataset,
+                rows,
                 batch_size=args.train_batch_size,
-                sampler=GroupedSampler(lengths, step, seed),
-                collate_fn=self.data_collator,
+                sampler=sampler,
+                collate_fn=collate,
                 pin_memory=args.dataloader_pin_memory,
             )
             return self.accelerator.prepare(loader)

@@ -77,6 +77,10 @@ class TrainConfig(RunConfig):
         max_length: of an example, in tokens.
         max_eval: evaluate during training on so many examples at most, drawn at random.
         eval_every: in optimizer steps.
+        batching: ``length`` puts examples of like length into a batch; ``problem`` those of one problem, and computes
+            the prompt that they share, and shared steps, once. The loss of a batch is the same; which examples stand
+            in it is not.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more time.
         stages: trainings in turn, each with the keys that differ and from the model of the one before, such as
             ``[{sources: [vote]}, {sources: [arithmetic]}]``; see `rewardkit.train.stages`.
     """
@@ -89,6 +93,8 @@ class TrainConfig(RunConfig):
     max_length: int = Field(1024, ge=8)
     max_eval: int = Field(200, ge=1)
     eval_every: int = Field(100, ge=1)
+    batching: Literal["length", "problem"] = "length"
+    gradient_checkpointing: bool = False
     stages: tuple[dict[str, Any], ...] = ()
 
     @classmethod

@@ -32,20 +32,22 @@ class Example:
         input_ids: shape (tokens,).
         positions: shape (steps,): where the separators stand.
         targets: shape (steps,): from 0.0 to 1.0, None where the step has no label.
+        problem: the id of the problem: what shares a prompt.
     """
 
     trace_id: str
     input_ids: tuple[int, ...]
     positions: tuple[int, ...]
     targets: tuple[float | None, ...]
+    problem: str
 
-    def row(self) -> dict[str, list[Any]]:
+    def row(self) -> dict[str, Any]:
         """The example as the collator takes it; ``labels`` is as long as ``input_ids``."""
         labels = [IGNORE] * len(self.input_ids)
         for position, target in zip(self.positions, self.targets, strict=True):
             if target is not None:
                 labels[position] = target
-        return {"input_ids": list(self.input_ids), "labels": labels}
+        return {"input_ids": list(self.input_ids), "labels": labels, "problem": self.problem}
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ def encode_examples(
             result.drop(f"longer than {max_length} tokens")
         else:
             targets = tuple(_target(labels[i]) if i in labels else None for i in range(len(texts)))
-            result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets))
+            result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets, row.trace.problem.id))
     return result
 
 
@@ -218,7 +220,7 @@ class Collator:
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
-    def __call__(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         import torch
 
         shape = (len(rows), max(len(r["input_ids"]) for r in rows))

@@ -85,6 +85,8 @@ class GenerativeConfig(StepConfig):
             raise ConfigError("objective next_token has its own loss; leave out loss, or take two_way")
         if self.lora and "lm_head" in self.lora.target_modules:
             raise ConfigError("lora.target_modules must leave out lm_head: two of its rows are read, as they are")
+        if self.objective == "next_token" and self.batching == "problem":
+            raise ConfigError("objective next_token trains with batching=length alone")
         if self.preset and self.layout != PRESETS[self.preset]["layout"]:
             raise ConfigError(
                 f"preset {self.preset} has the layout {PRESETS[self.preset]['layout']}; give it as layout"

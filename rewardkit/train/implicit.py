@@ -139,6 +139,9 @@ class ImplicitPRM(TrainingKind[ImplicitConfig]):
 
         return implicit_trainer(self.config, **arguments)
 
+    def share_prompts(self, trainer: Any) -> None:
+        """Nothing is left to do: `implicit_trainer` has, before the reference."""
+
 
 def outcome_metrics(prediction: Any) -> dict[str, float]:
     """Accuracy and AUROC of the responses' rewards against their outcomes, for the Trainer's evaluation.

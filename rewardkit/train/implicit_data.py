@@ -148,5 +148,6 @@ def _parts(rows: Sequence[Mapping[str, Any]], prefix: str = "") -> list[tuple[li
 def _tensors(parts: Sequence[tuple[list[int], int, float]]) -> dict[str, Any]:
     import torch
 
-    batch = pad_responses([(ids, start) for ids, start, _ in parts])._asdict()
-    return {**batch, "reference": torch.tensor([reference for *_, reference in parts])}
+    batch = pad_responses([(ids, start) for ids, start, _ in parts])
+    tensors = {"input_ids": batch.input_ids, "starts": batch.starts, "lengths": batch.lengths}
+    return {**tensors, "reference": torch.tensor([reference for *_, reference in parts])}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.logprobs import ResponseBatch, require_plain_head, response_logprobs
+from rewardkit.models.prefixes import require_any_mask
 from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.implicit_losses import ce_loss, dpo_loss, kto_loss, nca_loss
 from rewardkit.train.reference import reference_logprobs
@@ -26,12 +27,17 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
         arguments: of `transformers.Trainer`; ``model`` is as training starts, adapters included.
 
     Raises:
-        ConfigError: the model's head is no plain linear layer, or the weights are sharded.
+        ConfigError: the model's head is no plain linear layer, the weights are sharded, or the model cannot share
+            prompts.
     """
     model = arguments["model"].to(arguments["args"].device)
     require_plain_head(model)
-    fill_references(model, arguments["train_dataset"], arguments["eval_dataset"])
+    share = config.batching == "problem"
+    if share:
+        require_any_mask(model, config.max_length)
+    fill_references(model, arguments["train_dataset"], arguments["eval_dataset"], share=share)
     trainer = _trainer_class()(**arguments)
+    trainer.shares_prompts = share
     refuse_sharding(trainer.accelerator.distributed_type)
     trainer.objective, trainer.beta = config.loss, config.beta
     return trainer
@@ -77,7 +83,7 @@ def _trainer_class() -> Any:
 
         def log_ratios(self, model: Any, batch: Any) -> torch.Tensor:
             """``log pi(y) - log pi_ref(y)`` of each response."""
-            ids = ResponseBatch(batch["input_ids"], batch["starts"], batch["lengths"])
+            ids = ResponseBatch(batch["input_ids"], batch["starts"], batch["lengths"], batch.get("shared"))
             sums = response_logprobs(model, ids, plain=self.accelerator.unwrap_model(model)).sum(1)
             ratios: torch.Tensor = sums - batch["reference"]
             return ratios
@@ -119,10 +125,11 @@ def item_losses(name: str, rewards: torch.Tensor, batch: Any) -> torch.Tensor:
     return ce_loss(rewards, batch["labels"])
 
 
-def fill_references(model: Any, *datasets: Sequence[dict[str, Any]]) -> None:
+def fill_references(model: Any, *datasets: Sequence[dict[str, Any]], share: bool = False) -> None:
     """Give every response of every row its ``reference``, see `reference_logprobs`."""
     rows = [row for data in datasets for row in data]
     parts = [(row, p) for row in rows for p in ("", "rejected_", "mismatched_") if f"{p}input_ids" in row]
-    values = reference_logprobs(model.eval(), [(row[f"{p}input_ids"], row[f"{p}start"]) for row, p in parts])
+    responses = [(row[f"{p}input_ids"], row[f"{p}start"]) for row, p in parts]
+    values = reference_logprobs(model.eval(), responses, share_prefixes=share)
     for (row, p), value in zip(parts, values, strict=True):
         row[f"{p}reference"] = value

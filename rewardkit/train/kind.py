@@ -113,6 +113,16 @@ class TrainingKind(ABC, Generic[C]):
 
         return grouped_trainer(**arguments)
 
+    def share_prompts(self, trainer: Any) -> None:
+        """Make a trainer of this kind compute shared prompts once: ``batching: problem``.
+
+        Raises:
+            ConfigError: the model's attention takes no mask of ours.
+        """
+        from rewardkit.train.sharing import share_prompts
+
+        share_prompts(trainer)
+
 
 def load_pretrained(auto: Any, base: str, **options: Any) -> Any:
     """``auto.from_pretrained(base, **options)``, in silence and with errors of one line.

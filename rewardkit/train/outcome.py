@@ -158,6 +158,11 @@ class OutcomeReward(TrainingKind[OutcomeConfig]):
             arguments["preprocess_logits_for_metrics"] = lambda logits, labels: logits.reshape(-1, 2)
         return super().trainer(**arguments)
 
+    def share_prompts(self, trainer: Any) -> None:
+        from rewardkit.train.sharing import share_prompts
+
+        share_prompts(trainer, last=True)
+
 
 def pair_loss(
     outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None, *, center: float = 0.0

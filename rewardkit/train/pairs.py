@@ -37,7 +37,7 @@ class Response:
 
     def row(self) -> dict[str, Any]:
         """The example as `OutcomeCollator` takes it."""
-        return {"input_ids": list(self.input_ids), "labels": self.target}
+        return {"input_ids": list(self.input_ids), "labels": self.target, "problem": self.group}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ from rewardkit.errors import ConfigError
 from rewardkit.models.embedded import cache_folder
 from rewardkit.models.local import length_batches
 from rewardkit.models.logprobs import base_logprobs, pad_responses
+from rewardkit.models.prefixes import prefix_batches
 
 _KEYS_AT_ONCE = 500
 """SQLite limits the number of values in one query."""
 
 
 def reference_logprobs(
-    model: Any, responses: Sequence[tuple[Sequence[int], int]], *, batch_tokens: int = 8192
+    model: Any,
+    responses: Sequence[tuple[Sequence[int], int]],
+    *,
+    batch_tokens: int = 8192,
+    share_prefixes: bool = False,
 ) -> list[float]:
     """The summed log-probability of each response under a model without its adapters, as its other weights are now.
 
@@ -37,6 +43,7 @@ def reference_logprobs(
         model: a causal language model, with or without adapters, before its first training step; without dropout.
         responses: token ids and the index where the response starts.
         batch_tokens: the most tokens, padding included, in one forward pass.
+        share_prefixes: compute what responses have in common once, where the model's attention takes any mask.
 
     Raises:
         ConfigError: the cache file is broken or of something else.
@@ -51,13 +58,13 @@ def reference_logprobs(
         if state.is_main_process:
             kept = len(set(keys)) - len(missing)
             print(f"reference log-probs: {kept} of {len(set(keys))} found in {cache.path}", file=sys.stderr)
-        share = missing[state.process_index :: state.num_processes]
-        for made in _compute(model, share, batch_tokens):
+        compute = partial(_compute, model, batch_tokens=batch_tokens, share=share_prefixes)
+        for made in compute(missing[state.process_index :: state.num_processes]):
             cache.put(made)
         state.wait_for_everyone()
         found = cache.get(keys)
         # Left over where processes share no folder.
-        for made in _compute(model, [(k, r) for k, r in missing if k not in found], batch_tokens):
+        for made in compute([(k, r) for k, r in missing if k not in found]):
             found |= made
     return [found[key] for key in keys]
 
@@ -129,13 +136,16 @@ def _key(ids: Sequence[int], start: int) -> str:
 
 
 def _compute(
-    model: Any, missing: Sequence[tuple[str, tuple[Sequence[int], int]]], batch_tokens: int
+    model: Any, missing: Sequence[tuple[str, tuple[Sequence[int], int]]], *, batch_tokens: int, share: bool
 ) -> Iterator[dict[str, float]]:
     """Batch by batch, so that what an interrupted run has computed is kept."""
     import torch
 
-    for indices in length_batches([len(ids) for _, (ids, _) in missing], batch_tokens):
-        batch = pad_responses([missing[i][1] for i in indices], model.device)
+    sequences = [ids for _, (ids, _) in missing]
+    width = model.config.get_text_config().hidden_size if share else None
+    batches = prefix_batches(sequences, batch_tokens) if share else length_batches([*map(len, sequences)], batch_tokens)
+    for indices in batches:
+        batch = pad_responses([missing[i][1] for i in indices], model.device, share_width=width)
         with torch.no_grad():
             sums = base_logprobs(model, batch).sum(1, dtype=torch.float64).tolist()
         yield {missing[i][0]: value for i, value in zip(indices, sums, strict=True)}

@@ -145,6 +145,8 @@ def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any
         compute_metrics=kind.metrics(),
         processing_class=tokenizer,
     )
+    if config.batching == "problem":
+        kind.share_prompts(trainer)
     use_progress(trainer)
     watch_labels(trainer, splits["train"].labels)
     if config.max_minutes is not None:
@@ -262,6 +264,9 @@ def open_folder(config: RunConfig, digest: str, finished: Callable[[Path], Train
     path = folder / "run.json"
     if path.is_file():
         held = json.loads(path.read_text(encoding="utf-8"))
+        fields = type(config).model_fields
+        # A run of an older version has no keys that are newer than it: it was made as their defaults say.
+        held["config"] = {k: fields[k].default for k in record["config"] if k in fields} | held.get("config", {})
         if held != record:
             changed = sorted(k for k, v in record["config"].items() if held.get("config", {}).get(k) != v)
             raise ConfigError(
@@ -337,6 +342,7 @@ def training_arguments(config: TrainConfig) -> Any:
         use_cpu=config.device == "cpu",
         ddp_backend="gloo" if launched_processes() > 1 and not torch.cuda.is_available() else None,
         dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
+        gradient_checkpointing=config.gradient_checkpointing,
         bf16=False,
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,

@@ -25,6 +25,7 @@ from rewardkit.text.encode import encode_prompt, encode_steps
 from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.data import Collator, Example, Examples
 from rewardkit.train.losses import step_bce_loss, step_logits
+from rewardkit.train.sharing import share_prompts
 from rewardkit.train.steps import binary_metrics
 from rewardkit.types import content_id
 
@@ -41,6 +42,7 @@ class PRMConfig(TrainingArguments):  # type: ignore[misc]  # transformers is unt
         disable_dropout: train without dropout.
         step_separator: one token, appended by its id after each step.
         train_on_last_step_only: in training, learn from the last label alone.
+        batching: ``length`` or ``problem``, as in `rewardkit.train.TrainConfig`; a problem is a prompt.
         dataset_num_proc: taken and ignored: rows are encoded in this process.
     """
 
@@ -54,11 +56,14 @@ class PRMConfig(TrainingArguments):  # type: ignore[misc]  # transformers is unt
     disable_dropout: bool = True
     step_separator: str = "\n"
     train_on_last_step_only: bool = False
+    batching: str = "length"
     dataset_num_proc: int | None = None
 
     def __post_init__(self) -> None:
         if self.bf16 is None:
             self.bf16 = not self.fp16 and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if self.batching not in ("length", "problem"):
+            raise ConfigError(f"batching is 'length' or 'problem', not '{self.batching}'")
         super().__post_init__()
 
 
@@ -105,6 +110,8 @@ class PRMTrainer(grouped_trainer_class()):  # type: ignore[misc]  # see above
         if processing_class is None:
             raise ConfigError("PRMTrainer needs the tokenizer as processing_class")
         args = args or PRMConfig(output_dir="prm")
+        if model_init is not None and args.batching == "problem":
+            raise ConfigError("batching='problem' needs the model itself, not model_init")
         self._tokenizer, self._separator_id = processing_class, _one_token(processing_class, args.step_separator)
         evaluation: Any = None
         if eval_dataset is not None and not isinstance(eval_dataset, Mapping):
@@ -127,6 +134,8 @@ class PRMTrainer(grouped_trainer_class()):  # type: ignore[misc]  # see above
             optimizers=optimizers,
             preprocess_logits_for_metrics=_log_odds if own_metrics else preprocess_logits_for_metrics,
         )
+        if args.batching == "problem":
+            share_prompts(self)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, and ``reward_model.json`` beside it, so that it can be scored with and served."""
@@ -181,7 +190,8 @@ class PRMTrainer(grouped_trainer_class()):  # type: ignore[misc]  # see above
             return f"longer than {args.max_length} tokens"
         if args.max_completion_length is not None and response > args.max_completion_length:
             return f"with a completion longer than {args.max_completion_length} tokens"
-        return Example(content_id("trl", row["prompt"], texts), ids.input_ids, ids.positions, tuple(targets))
+        problem = read.trace.problem.id
+        return Example(content_id("trl", row["prompt"], texts), ids.input_ids, ids.positions, tuple(targets), problem)
 
 
 def _one_token(tokenizer: Any, separator: str) -> int:
