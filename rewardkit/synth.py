@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +80,13 @@ class SynthConfig(Config):
     output: str
     seed: int = 0
     rows_per_file: int = Field(default=50_000, ge=1)
+
+    @classmethod
+    def pick(cls, values: Mapping[str, Any]) -> type[Config]:
+        """`SynthConfig`, or with a ``teacher`` the configuration of `rewardkit.skills`."""
+        from rewardkit.skills.run import SkillsConfig
+
+        return SkillsConfig if "teacher" in values else cls
 
     @model_validator(mode="after")
     def _one_source(self) -> SynthConfig:

@@ -10,6 +10,7 @@ import typer
 from rewardkit.cli._output import ProgressLine, panel, print_json, set_resume
 
 if TYPE_CHECKING:
+    from rewardkit.skills.run import SkillsConfig
     from rewardkit.synth import SynthResult
 
 _FORMAL = ("algebra", "logic", "proof")
@@ -31,11 +32,15 @@ def synth(
     A run that was interrupted goes on with the same command.
     """
     from rewardkit.config import load_config
+    from rewardkit.skills.run import SkillsConfig
     from rewardkit.synth import SynthConfig, export_generations, run_synth
 
     given = overrides or []
     config = load_config(SynthConfig, "synth", recipe, given)
     set_resume("rewardkit", "synth", recipe, *given, *(["--export", str(export)] if export else []))
+    if isinstance(config, SkillsConfig):
+        _skills(config, json)
+        return
     result = run_synth(config, ProgressLine("traces"))
     exported = export_generations(config.output, export) if export else None
     if json:
@@ -52,6 +57,21 @@ def synth(
         )
     else:
         _show(result, export, exported)
+
+
+def _skills(config: SkillsConfig, json: bool) -> None:
+    from rewardkit.skills.run import run_skills
+
+    result = run_skills(config, ProgressLine("questions"))
+    counts, found = result.manifest["counts"], result.manifest["missing"]
+    if json:
+        print_json({"output": str(result.output), "counts": counts, "missing": found})
+        return
+    rows = [(name.replace("_", " "), f"{number:,}") for name, number in counts.items()]
+    rows += [("missing" if i == 0 else "", f"{skill}: {n:,} questions") for i, (skill, n) in enumerate(found.items())]
+    problems = result.output / "problems.jsonl"
+    then = ("let the student answer them", f"rewardkit synth gsm8k-smollm2 problems.source={problems}")
+    panel("missing skills", [*rows, ("folder", str(result.output))], [then])
 
 
 def _show(result: SynthResult, export: Path | None, exported: int | None) -> None:

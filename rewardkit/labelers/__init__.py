@@ -62,6 +62,7 @@ LABELERS: dict[str, str] = {
     "rollout": "rewardkit.labelers.rollout:RolloutLabeler",
     "judge": "rewardkit.labelers.judge:JudgeLabeler",
     "hybrid": "rewardkit.labelers.hybrid:HybridLabeler",
+    "skills": "rewardkit.labelers.skills:SkillsLabeler",
     "rank": "rewardkit.labelers.rank:RankLabeler",
 }
 

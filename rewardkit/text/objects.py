@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Form = TypeVar("Form", bound=BaseModel)
 
 LONGEST = 50_000
 """Characters of an answer that are read, from its end."""
@@ -34,3 +39,18 @@ def json_objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
         except (ValueError, RecursionError):
             continue
         yield base + start, end, value
+
+
+def read_form(text: str, form: type[Form]) -> Form | None:
+    """The last JSON object of a form in a text; None where there is none.
+
+    >>> class Answer(BaseModel):
+    ...     correct: bool
+    >>> read_form('{"correct": true} or rather {"correct": false}', Answer), read_form("yes", Answer)
+    (Answer(correct=False), None)
+    """
+    found: Form | None = None
+    for *_, value in json_objects(text):
+        with contextlib.suppress(ValidationError):
+            found = form.model_validate(value)
+    return found

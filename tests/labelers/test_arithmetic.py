@@ -194,6 +194,7 @@ def test_each_step_gets_one_local_label_in_order():
 NEEDED = {
     "rollout": {"generator": {"kind": "transformers"}},
     "judge": {"judges": [{"kind": "replay"}]},
+    "skills": {"teacher": {"kind": "replay"}, "skills": ["units"]},
     "hybrid": {
         "rollout": {"generator": {"kind": "transformers"}},
         "judge": {"judges": [{"kind": "replay"}], "marks": "first_error"},
