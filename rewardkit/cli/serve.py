@@ -9,7 +9,9 @@ import typer
 
 
 def serve(
-    folder: Annotated[Path, typer.Argument(help="A model folder with reward_model.json.")],
+    folder: Annotated[
+        str, typer.Argument(help="A model folder; or NAME=FOLDER, several of them; or a YAML file that lists them.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -33,17 +35,21 @@ def serve(
     from rewardkit.server import logs
     from rewardkit.server.config import LOOPBACK, serve_config
     from rewardkit.server.launch import Server
+    from rewardkit.server.several import SeveralServers, models_of
 
-    values = override_values(overrides or [])
+    several, rest = models_of([folder, *(overrides or [])])
+    values = {**several, **override_values(rest)}
     if api_key is not None:
         values["api_key"] = api_key
-    config = serve_config(values)
+    output = str(log) if log else "-"
+    server: Server | SeveralServers
+    server = SeveralServers(values, log=output) if several else Server(folder, serve_config(values), log=output)
+    config = server.config
     logs.configure(config.logs)
-    server = Server(folder, config, log=str(log) if log else "-")
     if config.key is None and config.host not in LOOPBACK:
         print(f"warning: {config.host} is open to others and no key is set", file=sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
-    print(f"loading {folder} with {config.backend} ...", file=sys.stderr)
+    print(f"loading {server.name} with {config.backend} ...", file=sys.stderr)
     with server:
         _announce(server, json)
         code = server.wait()

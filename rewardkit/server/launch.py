@@ -62,7 +62,7 @@ class Server:
         if self.config.backend == "vllm":
             check_vllm()
             engine_flags(self.folder, self.spec)
-        self.port = _free_port(self.config.host, self.config.port)
+        self.port = free_port(self.config.host, self.config.port)
         self.name = self.config.name or self.folder.name
         self.log_path = None if log in (None, "-") else Path(str(log))
         self._keep_log = log is not None
@@ -72,9 +72,7 @@ class Server:
     @property
     def root(self) -> str:
         """The address without a path: ``http://127.0.0.1:8000``."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host)
-        scheme = "http" if self.config.ssl_certfile is None else "https"
-        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        return address(self.config, self.port)
 
     @property
     def url(self) -> str:
@@ -156,6 +154,17 @@ class Server:
         return f": {cause} ({where})" if cause else f"; {where}"
 
 
+def address(config: ServeConfig, port: int) -> str:
+    """Where a server listens, as a client on this machine writes it.
+
+    >>> address(ServeConfig(host="::1"), 8000)
+    'http://[::1]:8000'
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)
+    scheme = "http" if config.ssl_certfile is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
 def check_folder(folder: str | Path) -> RewardModelSpec:
     """The spec of a folder that can be served.
 
@@ -168,10 +177,8 @@ def check_folder(folder: str | Path) -> RewardModelSpec:
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             raise ConfigError(
-                f"{folder} holds only an adapter, which cannot be served with its head; merge it first: "
-                'python -c "from pathlib import Path; from rewardkit.train.run import merge_adapter; '
-                f"merge_adapter(Path('{folder}'), 'BASE_MODEL').save_pretrained('MERGED')\", "
-                f"and copy its tokenizer and reward_model.json there"
+                f"{folder} holds only an adapter, which cannot be served with its head; "
+                f"write it into its base first: `rewardkit export {folder} OUT`, and serve OUT"
             )
         raise ConfigError(f"{folder} has no config.json, so it is no Hugging Face checkpoint")
     return spec
@@ -188,7 +195,7 @@ def _temporary_log() -> Path:
     return Path(path)
 
 
-def _free_port(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """`port` if it is free, and a free one for 0.
 
     Raises:

@@ -52,7 +52,7 @@ def test_a_folder_without_its_json_is_refused(tmp_path):
 def test_an_adapter_by_itself_is_refused_with_the_way_to_merge_it(tmp_path):
     RewardModelSpec(kind="token", separator_id=5).save(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="only an adapter.*merge_adapter"):
+    with pytest.raises(ConfigError, match="only an adapter.*rewardkit export"):
         Server(tmp_path)
 
 
