@@ -126,6 +126,7 @@ GARBAGE = [
     (200, {"Content-Type": "application/json"}, b'[{"choices": []'),
     (200, {"Content-Type": "application/json"}, b"\xff\xfe\x00"),
     (200, {"Content-Type": "application/json"}, b""),
+    (200, {"Content-Type": "text/event-stream"}, b'data: {"choices": [{"delta": {}}]}\n\ndata: [DONE]\n\n'),
 ]
 
 

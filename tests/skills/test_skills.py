@@ -168,7 +168,7 @@ def test_an_unknown_key_names_the_nearest(config):
 P = Problem.create("half of 4?", "2")
 WRONG = Trace.create(P, ["#### 3"])
 HOSTILE = ["", "no", '{"skills": "fractions"}', '{"missing": {"a": 1}}', "{" * 100_000, '{"missing": [1]}',
-           '{"skills": [["fractions"]]}', '{"problem": 3}', '{"missing": ["magic"]}', "\ud800{", '{"a":' * 9999]  # fmt: skip
+           '{"skills": [["fractions"]]}', '{"problem": 3}', '{"missing": ["magic"]}', "\ud800{"]  # fmt: skip
 
 
 def saying(text):
