@@ -19,6 +19,7 @@ from rewardkit.server.grader_schema import GraderRunRequest, GraderValidateReque
 from rewardkit.server.graders import Graders
 from rewardkit.server.guard import Guard
 from rewardkit.server.observe import Observed
+from rewardkit.server.openapi import install_openapi
 from rewardkit.server.ranking import RerankRequest, ScoreRequest, get_reward, group_reward, rerank, score
 from rewardkit.server.schema import MAX_BODY_BYTES, RewardsRequest
 from rewardkit.server.service import RewardService
@@ -119,6 +120,7 @@ def install(
     app.state.rewardkit_search = search_of_environment()
     app.router.routes.extend([*router.routes, *chat.router.routes])
     app.router.redirect_slashes = False
+    install_openapi(app, keys=any(keys))
     app.add_exception_handler(HTTPException, http_exception)
     # The one that is added last stands first.
     app.add_middleware(Guard, keys=keys, max_body_bytes=max_body_bytes)

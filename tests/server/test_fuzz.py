@@ -1,4 +1,4 @@
-"""Mutated requests over the plain app with the tiny model: only 2xx, or 4xx with OpenAI's error body."""
+"""Mutated requests, and what schemathesis makes of the OpenAPI description, over the plain app with the tiny model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from rewardkit.server.app import create_app, load_scorer
+from rewardkit.server.openapi import ANSWERS
 
 FUZZER = Path(__file__).parents[2] / "benchmarks" / "fuzz_server.py"
 
@@ -40,3 +41,17 @@ def test_the_seeds_of_the_fuzzer_are_answered(fuzzer, tiny_reward_model):
 
     refused = [i for i, status in enumerate(asyncio.run(run())) if status != 200]
     assert [fuzzer.SEEDS[i][1]["grader"]["type"] for i in refused] == ["python"]
+
+
+@pytest.mark.parametrize(("examples", "seed"), [(3, 1), pytest.param(12, 2, marks=pytest.mark.slow)])
+def test_the_openapi_description_is_true(fuzzer, tiny_reward_model, examples, seed):
+    pytest.importorskip("schemathesis")
+    app = create_app(load_scorer(tiny_reward_model, name="prm"), keys=["k"])
+    statuses, faults = fuzzer.fuzz_by_schema(app, "k", examples, seed)
+    assert faults == []
+    assert statuses[200] > examples and statuses[400] > examples
+
+
+def test_every_route_of_ours_is_described(tiny_reward_model):
+    app = create_app(load_scorer(tiny_reward_model, name="prm"))
+    assert app.openapi()["paths"].keys() == ANSWERS.keys()
