@@ -1,13 +1,14 @@
 """How much faster does a token PRM train here than with TRL 1.13, the last release that had a trainer for it?
 
-    python benchmarks/train_prm.py [--quick] [--steps N] [--layers N] [--device cuda]
+    python benchmarks/train_prm.py [--quick] [--steps N] [--layers N] [--responses N] [--device cuda]
 
-One script on both sides, differing in its import: the same rows (SmolLM2's traces with arithmetic labels), model,
-optimizer, dtype, number of steps and examples a step, full training, no gradient checkpointing; a third side is TRL as
-it comes, with its default of gradient checkpointing. TRL 1.13 is installed into a folder of its own, beside the same
-torch and transformers. Each side runs in processes of its own, in turn;
-tokens are those that are not padding, and the time is that of the training loop. Peak memory is the process's resident
-set (on a GPU what torch allocated).
+One script on all sides, differing in its import: the same rows (SmolLM2's traces with arithmetic labels, up to four of
+each problem), model, optimizer, dtype, number of steps and examples a step, full training. Ours shares the prompts of a
+problem's responses (batching=problem), or only groups by length; TRL runs with the same settings, and as it comes, with
+gradient checkpointing, beside which ours is measured with and without it. TRL 1.13 is installed into a folder of its
+own, beside the same torch and transformers. Each side runs in processes of its own, in turn; tokens are those of the
+examples, however often they are computed, and the time is that of the training loop. Peak memory is the process's
+resident set (on a GPU what torch allocated). The loss of one batch is taken with shared prompts and without.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-OURS, THEIRS, DEFAULTS = "rewardkit", "trl 1.13", "trl 1.13, its defaults"
+OURS, LENGTH, LEAN = "ours, batching=problem", "ours, batching=length", "ours, problem, checkpoints"
+THEIRS, DEFAULTS = "trl 1.13", "trl 1.13, its defaults"
+SIDES = (OURS, LENGTH, LEAN, THEIRS, DEFAULTS)
+PAIRS = (
+    ("train_prm", OURS, THEIRS),
+    ("train_prm, batching=length", LENGTH, THEIRS),
+    ("train_prm beside TRL's defaults", OURS, DEFAULTS),
+    ("train_prm with checkpoints beside TRL's defaults", LEAN, DEFAULTS),
+)
 
 
 def main() -> None:
@@ -32,6 +42,7 @@ def main() -> None:
     options.add_argument("--layers", type=int)
     options.add_argument("--repeats", type=int)
     options.add_argument("--batch-size", type=int, default=8)
+    options.add_argument("--responses", type=int, default=4, help="of each problem at most, 1 to 4")
     options.add_argument("--device", default="cpu")
     options.add_argument("--side", help=argparse.SUPPRESS)
     options.add_argument("--work", help=argparse.SUPPRESS)
@@ -48,26 +59,29 @@ def main() -> None:
 
 def compare(args: argparse.Namespace, work: Path) -> None:
     prepare(args, work)
-    results: dict[str, list[dict]] = {OURS: [], THEIRS: [], DEFAULTS: []}
+    results: dict[str, list[dict]] = {side: [] for side in SIDES}
     for _ in range(args.repeats):
         for side, found in results.items():
             found.append(run(args, side, work))
-    print(f"{args.layers} layers of SmolLM2-135M, {args.steps} steps of {args.batch_size}, float32, {args.device}")
+    shape = f"{args.steps} steps of {args.batch_size}, up to {args.responses} responses a problem"
+    print(f"{args.layers} layers of SmolLM2-135M, {shape}, float32, {args.device}")
     for side, found in results.items():
         speed = [r["tokens"] / r["seconds"] for r in found]
         print(
-            f"{side:22} {statistics.median(speed):8.1f} tokens/s ({min(speed):.1f} to {max(speed):.1f})  "
+            f"{side:26} {statistics.median(speed):8.1f} tokens/s ({min(speed):.1f} to {max(speed):.1f})  "
+            f"{statistics.median(r['tokens'] / r['cpu'] for r in found):8.1f} tokens/CPU s  "
             f"peak {statistics.median(r['peak_mib'] for r in found):7.0f} MiB  "
-            f"padding {statistics.median(r['padding'] for r in found):.1%}  "
+            f"computed {found[0]['computed']:.3f} a token  "
             f"loss {found[0]['loss']:.4f} over {found[0]['tokens']:,} tokens"
         )
-    ours = results[OURS]
-    for side, name in ((THEIRS, "train_prm"), (DEFAULTS, "train_prm beside TRL's defaults")):
-        pairs = list(zip(ours, results[side], strict=True))
-        speed = statistics.median((a["tokens"] / a["seconds"]) / (b["tokens"] / b["seconds"]) for a, b in pairs)
+    for name, mine, theirs in PAIRS:
+        pairs = list(zip(results[mine], results[theirs], strict=True))
+        for label, key in (("speed", "seconds"), ("speed by CPU time", "cpu")):
+            ratio = statistics.median((a["tokens"] / a[key]) / (b["tokens"] / b[key]) for a, b in pairs)
+            print(f"{name} {label}: {ratio:.2f} (target >= 2.0)")
         memory = statistics.median(a["peak_mib"] / b["peak_mib"] for a, b in pairs)
-        print(f"{name} speed: {speed:.2f} (target >= 2.0)")
         print(f"{name} memory: {memory:.2f} (target <= 1.0)")
+    print(f"difference of the loss: {max(r['difference'] for r in results[OURS]):.1e} (target <= 1e-5)")
 
 
 def prepare(args: argparse.Namespace, work: Path) -> None:
@@ -93,11 +107,12 @@ def prepare(args: argparse.Namespace, work: Path) -> None:
 
 def run(args: argparse.Namespace, side: str, work: Path) -> dict:
     env = dict(os.environ)
-    if side != OURS:
+    if side in (THEIRS, DEFAULTS):
         env["PYTHONPATH"] = str(work / "trl")
         env["TRL_EXPERIMENTAL_SILENCE"] = "1"
     command = [sys.executable, __file__, "--side", side, "--work", str(work), "--device", args.device]
-    command += ["--steps", str(args.steps), "--batch-size", str(args.batch_size)]
+    for name in ("steps", "batch_size", "responses"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -107,28 +122,34 @@ def run(args: argparse.Namespace, side: str, work: Path) -> dict:
 def train(args: argparse.Namespace) -> dict:
     """The script of a user: all but the import is the same."""
     import resource
+    import time
 
     import torch
     from datasets import load_dataset
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    if args.side == OURS:
-        from rewardkit.train.trl import PRMConfig, PRMTrainer
-    else:
+    settings: dict[str, Any] = {"gradient_checkpointing": args.side in (DEFAULTS, LEAN)}
+    if args.side in (THEIRS, DEFAULTS):
         from trl.experimental.prm import PRMConfig, PRMTrainer
+    else:
+        from rewardkit.train.trl import PRMConfig, PRMTrainer
+
+        settings["batching"] = "length" if args.side == LENGTH else "problem"
 
     work = Path(args.work)
     model = AutoModelForTokenClassification.from_pretrained(work / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(work / "model")
     rows = load_dataset("json", data_files=str(work / "rows.jsonl"), split="train", cache_dir=str(work / "cache"))
-    rows = rows.select(range(min(len(rows), args.steps * args.batch_size)))
+    met: Counter[str] = Counter()
+    kept = [i for i, prompt in enumerate(rows["prompt"]) if met.update([prompt]) or met[prompt] <= args.responses]
+    rows = rows.select(kept[: args.steps * args.batch_size])
     config = PRMConfig(
         output_dir=str(work / "out"),
         per_device_train_batch_size=args.batch_size,
         num_train_epochs=1,
         learning_rate=1e-5,
         bf16=False,
-        gradient_checkpointing=args.side == DEFAULTS,
+        **settings,
         use_cpu=args.device == "cpu",
         save_strategy="no",
         report_to="none",
@@ -138,33 +159,54 @@ def train(args: argparse.Namespace) -> dict:
     )
     trainer = PRMTrainer(model=model, args=config, processing_class=tokenizer, train_dataset=rows)
     count = Count(trainer)
+    cpu = time.process_time()
     result = trainer.train()
+    cpu = time.process_time() - cpu
+    real, computed = count.real, count.all / count.real
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if args.device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 2**20
     return {
         "seconds": result.metrics["train_runtime"],
+        "cpu": cpu,
         "loss": result.training_loss,
-        "tokens": count.real,
-        "padding": 1 - count.real / count.all,
+        "tokens": real,
+        "computed": computed,
         "peak_mib": peak,
+        "difference": difference(trainer, args.batch_size) if args.side == OURS else 0.0,
     }
 
 
+def difference(trainer: Any, size: int) -> float:
+    """Of the loss of the first rows with shared prompts and without."""
+    import torch
+
+    from rewardkit.train.sharing import SharingCollator
+
+    rows, width = trainer.train_dataset[:size], trainer.model.config.hidden_size
+    with torch.no_grad():
+        found = [
+            float(trainer.compute_loss(trainer.model, collate(rows)))
+            for collate in (trainer.data_collator, SharingCollator(trainer.data_collator, width))
+        ]
+    return abs(found[0] - found[1])
+
+
 class Count:
-    """Counts the tokens of the batches that a trainer's collator makes."""
+    """Counts the tokens of the rows that a trainer's collator is given, and the places that its model computes."""
 
     def __init__(self, trainer: Any) -> None:
         self.real = self.all = 0
         self._inner = trainer.data_collator
         trainer.data_collator = self
+        trainer.model.get_input_embeddings().register_forward_hook(self._embedded)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        lengths = [len(row["input_ids"]) for row in rows]
-        batch = self._inner(rows)
-        self.real += sum(lengths)
-        self.all += batch["input_ids"].numel()
-        return batch
+        self.real += sum(len(row["input_ids"]) for row in rows)
+        return self._inner(rows)
+
+    def _embedded(self, module: Any, given: Any, output: Any) -> None:
+        self.all += given[0].numel()
 
 
 if __name__ == "__main__":

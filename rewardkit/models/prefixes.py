@@ -24,6 +24,9 @@ PAIRS_PER_WIDTH = 3
 """A token's products with the weights cost as much as so many times the model's width of attended pairs: 6 by counting
 multiplications of a plain block, half of that since attention under a mask runs slower."""
 
+SMALL_TREES = 4
+"""Rows as long as the longest tree are tried, and longer by one of so many of the smallest."""
+
 
 @dataclass(slots=True)
 class _Tree:
@@ -69,7 +72,8 @@ def share_prefixes(sequences: Sequence[Sequence[int]], width: int) -> dict[str, 
     """
     import torch
 
-    rows = _rows(_trees(sequences, PAIRS_PER_WIDTH * width))
+    token_cost = PAIRS_PER_WIDTH * width
+    rows = _rows(_trees(sequences, token_cost), token_cost)
     longest = max(sum(len(tree.ids) for tree in row) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     positions = torch.zeros_like(ids)
@@ -185,7 +189,19 @@ def _trees(sequences: Sequence[Sequence[int]], token_cost: int) -> list[_Tree]:
     return sorted(trees, key=lambda tree: -len(tree.ids))
 
 
-def _rows(trees: Sequence[_Tree]) -> list[list[_Tree]]:
+def _rows(trees: Sequence[_Tree], token_cost: int) -> list[list[_Tree]]:
+    """Trees, the longest first, into rows of one length; of a few lengths the cheapest."""
+
+    def cost(rows: list[list[_Tree]]) -> int:
+        longest = max(sum(len(tree.ids) for tree in row) for row in rows)
+        return len(rows) * longest * (token_cost + longest)
+
+    longest = len(trees[0].ids)
+    lengths = {longest} | {longest + len(tree.ids) for tree in trees[-SMALL_TREES:]}
+    return min((_fitted(trees, length) for length in sorted(lengths)), key=cost)
+
+
+def _fitted(trees: Sequence[_Tree], length: int) -> list[list[_Tree]]:
     """First fit: a tree goes where another row would have padding."""
     rows: list[list[_Tree]] = []
     room: list[int] = []
@@ -193,7 +209,7 @@ def _rows(trees: Sequence[_Tree]) -> list[list[_Tree]]:
         k = next((k for k, left in enumerate(room) if left >= len(tree.ids)), len(rows))
         if k == len(rows):
             rows.append([])
-            room.append(len(trees[0].ids))
+            room.append(length)
         rows[k].append(tree)
         room[k] -= len(tree.ids)
     return rows

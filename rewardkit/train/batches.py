@@ -20,7 +20,7 @@ from rewardkit.train.sharing import SharingCollator
 POOL = 50
 """Examples are sorted by length within pools of so many global batches, so that chance still mixes them."""
 
-LOOK_AHEAD = 32
+LOOK_AHEAD = 100
 """So many problems of like length are looked at for one that fits into a batch."""
 
 
@@ -60,7 +60,7 @@ class GroupedSampler:
         pool = max(1, POOL * self.batch_size * len(units) // max(len(self), 1))
         ordered: list[int] = []
         for start in range(0, len(units), pool):
-            ordered += sorted(range(start, min(start + pool, len(units))), key=lambda i: -lengths[i])
+            ordered += sorted(range(start, min(start + pool, len(units))), key=lambda i: (-len(units[i]), -lengths[i]))
         batches = list(_filled([units[i] for i in ordered], self.batch_size))
         rest = [batches.pop()] if batches and len(batches[-1]) < self.batch_size else []
         draw.shuffle(batches)
