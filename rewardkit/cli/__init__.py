@@ -22,6 +22,7 @@ _COMMANDS = {
     "score": "rewardkit.cli.score:score",
     "search": "rewardkit.cli.search:search",
     "serve": "rewardkit.cli.serve:serve",
+    "export": "rewardkit.cli.export:export",
     "show": "rewardkit.cli.show:show",
     "labels": "rewardkit.cli.labels:labels",
     "audit": "rewardkit.cli.audit:audit",

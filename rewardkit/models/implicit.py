@@ -18,6 +18,7 @@ from rewardkit.errors import ConfigError
 from rewardkit.models.embedded import quiet_transformers, resolve_model
 from rewardkit.models.local import LocalRewardModel, length_batches
 from rewardkit.models.logprobs import base_logprobs, log_ratios, pad_responses, require_plain_head, response_logprobs
+from rewardkit.models.noise import check_noise
 from rewardkit.models.spec import NO_REFERENCE, RewardModelSpec
 from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
@@ -71,6 +72,7 @@ class ImplicitRewardModel(LocalRewardModel):
         dtype: str | None = None,
         batch_tokens: int = 8192,
         reference: str | None = None,
+        check_rounding: bool = True,
     ) -> Self:
         """Load a folder that `rewardkit train` wrote, and its reference.
 
@@ -78,13 +80,15 @@ class ImplicitRewardModel(LocalRewardModel):
             folder: a plain Hugging Face checkpoint with ``reward_model.json``. Where it holds the ``adapter`` that it
                 was trained as, one model is loaded: with the adapter it is the policy, without it the reference.
             device: as for any kind.
-            dtype: as for any kind.
+            dtype: None takes float32 on every device, since rounding moves a log-ratio by about as much as it is.
             batch_tokens: as for any kind.
             reference: a folder or Hub id in place of the spec's, or ``none``: half the work, and no longer the reward
                 that it was trained for.
+            check_rounding: whether `rewardkit.models.noise.check_noise` may warn or refuse.
 
         Raises:
-            ConfigError: no such folder, no spec, or weights or a reference that cannot be loaded.
+            ConfigError: no such folder, no spec, weights or a reference that cannot be loaded, or values that drown in
+                the rounding of `dtype`.
         """
         import torch
         from transformers import AutoTokenizer
@@ -94,7 +98,9 @@ class ImplicitRewardModel(LocalRewardModel):
             spec = spec.model_copy(update={"reference": reference})
         cls.check_spec(spec)
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        precision = dtype or ("float32" if place == "cpu" else "auto")
+        precision = dtype or "float32"
+        if check_rounding:
+            check_noise(spec, precision, folder)
         shared = (Path(folder) / "adapter").is_dir() and reference is None
         try:
             with quiet_transformers():

@@ -19,6 +19,7 @@ import httpx
 
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import model_class
+from rewardkit.models.noise import check_noise
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server import tracing
 from rewardkit.server.causes import cause_of
@@ -58,6 +59,7 @@ class Server:
         if self.spec.kind == "implicit" and self.config.dtype == "auto":
             # In bfloat16 rounding moves a log-ratio over a whole response by about as much as it is.
             self.config = self.config.model_copy(update={"dtype": "float32"})
+        check_noise(self.spec, self.config.dtype, self.folder)
         tracing.check_installed()
         if self.config.backend == "vllm":
             check_vllm()
