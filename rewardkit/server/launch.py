@@ -19,12 +19,12 @@ import httpx
 
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import model_class
-from rewardkit.models.noise import check_noise
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server import tracing
 from rewardkit.server.causes import cause_of
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
+from rewardkit.server.folder import check_checkpoint
 from rewardkit.server.kinds import engine_flags
 from rewardkit.server.plain import PlainServer
 from rewardkit.server.supervisor import Process, Supervisor
@@ -59,7 +59,6 @@ class Server:
         if self.spec.kind == "implicit" and self.config.dtype == "auto":
             # In bfloat16 rounding moves a log-ratio over a whole response by about as much as it is.
             self.config = self.config.model_copy(update={"dtype": "float32"})
-        check_noise(self.spec, self.config.dtype, self.folder)
         tracing.check_installed()
         if self.config.backend == "vllm":
             check_vllm()
@@ -183,6 +182,7 @@ def check_folder(folder: str | Path) -> RewardModelSpec:
                 f"write it into its base first: `rewardkit export {folder} OUT`, and serve OUT"
             )
         raise ConfigError(f"{folder} has no config.json, so it is no Hugging Face checkpoint")
+    check_checkpoint(path, spec)
     return spec
 
 

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewardkit.errors import ServerError
+from rewardkit.server.causes import cause_of
 from rewardkit.server.chat_search import ChatSearch
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import KEEP_ALIVE_SECONDS
@@ -100,13 +102,20 @@ class PlainServer(AppServer):
     Args:
         folder: the model folder.
         config: with a real port.
+
+    Raises:
+        ServerError: the model cannot be loaded.
     """
 
     def __init__(self, folder: Path, config: ServeConfig) -> None:
         from rewardkit.server.app import create_app, load_scorer
 
         dtype = None if config.dtype == "auto" else config.dtype
-        scorer = load_scorer(folder, name=config.name, dtype=dtype)
+        try:
+            scorer = load_scorer(folder, name=config.name, dtype=dtype)
+        except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+            cause = cause_of(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            raise ServerError(f"cannot load {folder}: {cause or type(error).__name__}") from error
         app = create_app(scorer, keys=[config.key] if config.key else [], limits=config.limits)
         if config.search is not None:
             app.state.rewardkit_search = ChatSearch(config.search)
