@@ -75,9 +75,11 @@ def hanging(body):
     return GOOD
 
 
+BAD = [completion(choices=False), STREAM, completion("", finish="length"), failure(500), hanging]
+
+
 @pytest.mark.parametrize("name", ASKING)
-@pytest.mark.parametrize("bad", [completion(choices=False), STREAM, completion("", finish="length"), failure(500), hanging],
-                         ids=["no choices", "a stream", "no text", "500", "hangs"])  # fmt: skip
+@pytest.mark.parametrize("bad", BAD, ids=["no choices", "a stream", "no text", "500", "hangs"])
 def test_one_bad_answer_is_an_abstention_that_is_counted(endpoint, name, bad):
     def reply(body):
         is_bad = "bad" in str(body["messages"])
