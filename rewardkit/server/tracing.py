@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_WITHOUT_MESSAGES: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
+"""An exception's message may repeat what a user wrote."""
 _NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -70,7 +72,9 @@ def request_span(scope: Scope, request_id: str) -> Iterator[RequestSpan]:
     method = str(scope.get("method", "WEBSOCKET"))
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     attributes = {"http.request.method": method, "rewardkit.request_id": request_id}
-    with tracer.start_as_current_span(method, extract(headers), SpanKind.SERVER, attributes) as span:
+    with tracer.start_as_current_span(
+        method, extract(headers), SpanKind.SERVER, attributes, **_WITHOUT_MESSAGES
+    ) as span:
         yield RequestSpan(span)
 
 
@@ -81,8 +85,14 @@ def span(name: str, **counts: int) -> Iterator[None]:
     if tracer is None:
         yield
         return
-    with tracer.start_as_current_span(name, attributes={f"rewardkit.{key}": n for key, n in counts.items()}):
-        yield
+    with tracer.start_as_current_span(
+        name, attributes={f"rewardkit.{key}": n for key, n in counts.items()}, **_WITHOUT_MESSAGES
+    ) as part:
+        try:
+            yield
+        except BaseException as error:
+            part.set_attribute("error.type", type(error).__name__)
+            raise
 
 
 def flush() -> None:
