@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,10 +15,11 @@ import httpx
 import numpy as np
 from pydantic import ValidationError
 
-from rewardkit.errors import ServerError
+from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models.activation import raw_values
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.types import StepScores, Trace
+from rewardkit.text.split import SplitRule, split_steps
+from rewardkit.types import Problem, StepScores, Trace
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _BATCH_CHARACTERS = 1_000_000
@@ -94,6 +96,42 @@ class RemoteRewardModel:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def follow(
+        self, problem: Problem, pieces: Iterable[str], *, split_by: SplitRule = "blank-lines"
+    ) -> Iterator[tuple[int, str, float]]:
+        """Score a response while it is written: for guided decoding, stop reading `pieces` at a bad step.
+
+        A step is scored when the next one has begun, the last one when the pieces end. Each request carries the
+        finished steps; the service reads what it has seen of them from its cache.
+
+        Args:
+            problem: what is answered.
+            pieces: the response as it comes, such as the deltas of a streamed completion.
+            split_by: how steps are told apart.
+
+        Yields:
+            A step's number, text and score. Where later text moves the end of an earlier step (a code fence that was
+            closed), it comes again.
+
+        Raises:
+            ConfigError: an outcome model has no step scores.
+            ServerError: as `score`.
+        """
+        if not self.spec.scores_steps:
+            raise ConfigError("an outcome model scores whole responses, not steps")
+        text = ""
+        scored: list[str] = []
+        for piece in itertools.chain(pieces, [None]):
+            text += piece or ""
+            steps = [span.text for span in split_steps(text, by=split_by)]
+            finished = steps if piece is None else steps[:-1]
+            same = next((i for i, (a, b) in enumerate(zip(scored, finished, strict=False)) if a != b), len(scored))
+            if not text.strip() or len(finished) <= same:
+                continue
+            (scores,) = self.score([Trace.create(problem, finished)])
+            scored = finished
+            yield from ((i, finished[i], scores.scores[i]) for i in range(same, len(finished)))
 
     def _score_batch(self, traces: Sequence[Trace]) -> list[StepScores]:
         body = {"model": self.model, "input": [_item(t) for t in traces], "return": ["logits"]}

@@ -69,6 +69,8 @@ class Reward(_Answer):
     raw: list[float] | None = None
     positions: list[int] | None = None
     steps: list[GivenStep] | None = None
+    token_ids: list[int] | None = None
+    token_rewards: list[float] | None = None
 
 
 class RewardError(_Answer):

@@ -31,7 +31,7 @@ ANSWERS: dict[str, type[BaseModel] | str | None] = {
 }
 """What a route answers with 200: a model as JSON, a media type, or nothing."""
 
-_STREAMS = frozenset({"/v1/chat/completions"})
+_STREAMS = frozenset({"/v1/chat/completions", "/v1/rewards"})
 """Routes that answer as a stream of events where the request asks for one."""
 _REFS = "#/components/schemas/{model}"
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from rewardkit.rewards.openrlhf import RewardRequest, rewards_of_environment
+from rewardkit.server import page
 from rewardkit.server.errors import ApiError, http_exception, to_api_error
 from rewardkit.server.grader_schema import GraderRunRequest, GraderValidateRequest
 from rewardkit.server.graders import Graders
@@ -54,8 +56,13 @@ router = APIRouter(route_class=OpenAIRoute)
 
 
 @router.post("/v1/rewards")
-async def rewards(body: RewardsRequest, request: Request) -> JSONResponse:
+async def rewards(body: RewardsRequest, request: Request) -> Response:
     """Score responses step by step."""
+    if body.stream:
+        events = service_of(request).events(body)
+        # What is wrong with the request is known by the first event, and still gets a status of its own.
+        first = await until_disconnected(request, _first(events))
+        return StreamingResponse(_as_events(first, events), media_type="text/event-stream")
     return JSONResponse(await until_disconnected(request, service_of(request).rewards(body)))
 
 
@@ -118,7 +125,7 @@ def install(
     app.state.rewardkit_traffic = Traffic(limits)
     app.state.rewardkit_groups = rewards_of_environment()
     app.state.rewardkit_search = search_of_environment()
-    app.router.routes.extend([*router.routes, *chat.router.routes])
+    app.router.routes.extend([*router.routes, *chat.router.routes, *page.router.routes])
     app.router.redirect_slashes = False
     install_openapi(app, keys=any(keys))
     app.add_exception_handler(HTTPException, http_exception)
@@ -147,6 +154,30 @@ def _graders(request: Request) -> Graders:
     if not isinstance(graders, Graders) or graders.service is not service:
         graders = request.app.state.rewardkit_graders = Graders(service)
     return graders
+
+
+async def _first(events: AsyncIterator[T]) -> T:
+    return await anext(events)
+
+
+async def _as_events(first: dict[str, Any], events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    """Server-sent events as OpenAI sends them; what goes wrong on the way is the last."""
+    try:
+        yield event_text(first)
+        async for event in events:
+            yield event_text(event)
+        yield "data: [DONE]\n\n"
+    except Exception as error:
+        expected = to_api_error(error)
+        if expected is None:
+            _log.exception("a fault of ours in a stream of scores")
+            expected = ApiError(500, "internal error; the server's log has more")
+        yield event_text(expected.body)
+
+
+def event_text(value: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
 async def until_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:

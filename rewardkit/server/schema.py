@@ -25,7 +25,7 @@ MAX_RESPONSES = 1024
 MAX_STEPS = 256
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
-Extra = Literal["logits", "raw", "positions", "steps"]
+Extra = Literal["logits", "raw", "positions", "steps", "tokens"]
 
 
 def _is_unicode(text: str) -> str:
@@ -138,7 +138,9 @@ class RewardsRequest(_Strict):
             the others theirs; ``fail`` answers the whole request with that error.
         extras: sent as ``return``: ``logits`` (before activation, a list of labels for each step), ``raw`` (of them the
             positive label's, or an implicit model's reward), ``positions`` (token index of each step's separator),
-            ``steps`` (the steps' texts; always given where the server split).
+            ``steps`` (the steps' texts; always given where the server split), ``tokens`` (of an implicit model, the
+            ids and rewards of the response's tokens).
+        stream: whether each step's score comes as an event of its own when it is known.
         user: for the caller's own records, as in OpenAI's API; unused.
     """
 
@@ -149,6 +151,7 @@ class RewardsRequest(_Strict):
     calibrated: bool = True
     on_error: Literal["item", "fail"] = "item"
     extras: list[Extra] = Field(default_factory=list, alias="return")
+    stream: bool = False
     user: Text | None = None
 
     @field_validator("input", mode="before")

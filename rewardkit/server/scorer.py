@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedSteps
+from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
 if TYPE_CHECKING:
     from rewardkit.models.local import LocalRewardModel
@@ -88,10 +88,22 @@ class TransformersScorer:
         for start in range(0, len(order), self.chunk):
             indices = order[start : start + self.chunk]
             inputs = [batch[i] for i in indices]
-            values = await asyncio.get_running_loop().run_in_executor(self._thread, self.model.logits, inputs)
-            results.update(zip(indices, map(StepLogits, values), strict=True))
+            given = await asyncio.get_running_loop().run_in_executor(self._thread, self._forward, inputs)
+            results.update(zip(indices, given, strict=True))
         return [results[i] for i in range(len(batch))]
 
     async def ready(self) -> bool:
         """See `Scorer.ready`."""
         return True
+
+    def _forward(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
+        from rewardkit.models.implicit import ImplicitRewardModel, sums_at
+
+        if not isinstance(self.model, ImplicitRewardModel):
+            return [StepLogits(values) for values in self.model.logits(batch)]
+        encoded = cast("Sequence[EncodedResponse]", batch)
+        rewards = self.model.token_rewards([(item.input_ids, item.start) for item in encoded])
+        return [
+            StepLogits(sums_at(item, values)[:, None], token_rewards=values)
+            for item, values in zip(encoded, rewards, strict=True)
+        ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,19 +80,80 @@ class RewardService:
         """Whether a request would be answered now."""
         return await self.scorer.ready()
 
+    async def events(self, request: RewardsRequest) -> AsyncIterator[dict[str, Any]]:
+        """``POST /v1/rewards`` with ``stream``: each step's score when it is known, then the whole answer.
+
+        Every response is read up to its first step, then to its second, and so on; the prefix cache keeps that cheap.
+
+        Raises:
+            ApiError: what is wrong with the request, before the first event.
+        """
+        self._check_model(request.model)
+        self._enter(len(request.input))
+        steps: list[asyncio.Task[StepLogits]] = []
+        try:
+            prepared, failed = await self._prepare_usable(request)
+            queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+            steps = [asyncio.ensure_future(self._by_step(i, p, request, queue)) for i, p in prepared.items()]
+            for _ in range(len(steps)):
+                while (event := await queue.get()) is not None:
+                    yield event
+            yield self._compose(request, prepared, failed, await asyncio.gather(*steps))
+        finally:
+            for task in steps:
+                task.cancel()
+            self._leave(len(request.input))
+
+    async def _by_step(
+        self, index: int, item: _Prepared, request: RewardsRequest, queue: asyncio.Queue[dict[str, Any] | None]
+    ) -> StepLogits:
+        """Score one response step by step; an event for each into the queue, and None behind the last."""
+        cached = None
+        try:
+            for count, position in enumerate(item.encoded.positions, start=1):
+                ids = item.encoded.input_ids[: position + 1]
+                part = replace(item.encoded, input_ids=ids, positions=item.encoded.positions[:count])
+                (logits,) = await self.scorer.logits([part])
+                cached = logits.cached_tokens if cached is None else cached
+                datum = self._datum(index, _Prepared(part, item.steps[:count], False), logits, request)
+                if "step_scores" in datum:
+                    scores = {"score": datum["score"], "step_score": datum["step_scores"][-1]}
+                    where = item.steps[count - 1] if item.was_split else {}
+                    queue.put_nowait({"index": index, "object": "reward.step", "step": count - 1, **scores, **where})
+        finally:
+            queue.put_nowait(None)
+        return replace(logits, cached_tokens=cached or 0)
+
     async def _score(self, request: RewardsRequest) -> dict[str, Any]:
         with tracing.span("tokenize", responses=len(request.input)):
-            prepared, failed = await self._prepare_all(request)
-        if failed and (request.on_error == "fail" or not prepared):
-            raise failed[min(failed)]
+            prepared, failed = await self._prepare_usable(request)
         tokens = sum(len(p.encoded) for p in prepared.values())
         with tracing.span("score", responses=len(prepared), tokens=tokens):
             logits = await self.scorer.logits([p.encoded for p in prepared.values()])
+        return self._compose(request, prepared, failed, logits)
+
+    def _compose(
+        self,
+        request: RewardsRequest,
+        prepared: Mapping[int, _Prepared],
+        failed: Mapping[int, ApiError],
+        logits: Sequence[StepLogits],
+    ) -> dict[str, Any]:
+        """The whole answer, inputs in the order given."""
         data = {i: self._datum(i, p, z, request) for (i, p), z in zip(prepared.items(), logits, strict=True)}
         # Without scores at all, so that whoever does not look for errors meets a missing key and no number.
         data |= {i: {"index": i, "object": "reward.error", **error.body} for i, error in failed.items()}
         metrics.REFUSED.inc(len(failed))
         return self._answer([data[i] for i in sorted(data)], list(prepared.values()), logits)
+
+    async def _prepare_usable(self, request: RewardsRequest) -> tuple[dict[int, _Prepared], dict[int, ApiError]]:
+        """As `_prepare_all`, where something is left to score."""
+        if "tokens" in request.extras and self.scorer.spec.kind != "implicit":
+            raise ApiError(400, "only implicit models give each token a reward; leave 'tokens' out", param="return")
+        prepared, failed = await self._prepare_all(request)
+        if failed and (request.on_error == "fail" or not prepared):
+            raise failed[min(failed)]
+        return prepared, failed
 
     async def _prepare_all(self, request: RewardsRequest) -> tuple[dict[int, _Prepared], dict[int, ApiError]]:
         """The inputs that can be scored and what is wrong with the others, by their place."""
@@ -146,8 +208,6 @@ class RewardService:
             got = f"{int(np.isfinite(logits.values).all(axis=1).sum())} finite scores"
             raise ApiError(500, f"the model gave {got} for the {wanted} wanted of input[{index}]")
         scores = scores_from_logits(logits.values, spec)
-        for score in scores:
-            metrics.SCORES.observe(score)
         score = reduce_scores(scores, request.aggregate or spec.reducer)
         datum: dict[str, Any] = {"index": index, "object": "reward", "score": score}
         if spec.scores_steps:
@@ -158,6 +218,9 @@ class RewardService:
             datum["raw"] = raw_values(logits.values, spec)
         if "positions" in request.extras:
             datum["positions"] = list(item.encoded.positions)
+        if "tokens" in request.extras and logits.token_rewards is not None:
+            datum["token_rewards"] = [float(v) for v in logits.token_rewards]
+            datum["token_ids"] = list(item.encoded.input_ids[-len(datum["token_rewards"]) :])
         if "steps" in request.extras or item.was_split:
             datum["steps"] = item.steps
         return datum
@@ -167,6 +230,8 @@ class RewardService:
     ) -> dict[str, Any]:
         tokens = sum(len(p.encoded) for p in prepared)
         cached = sum(z.cached_tokens for z in logits)
+        for score in itertools.chain.from_iterable(d.get("step_scores") or [d["score"]] for d in data if "score" in d):
+            metrics.SCORES.observe(score)
         metrics.RESPONSES.inc(len(prepared))
         metrics.STEPS.inc(sum(len(d.get("step_scores", ())) for d in data))
         metrics.TOKENS.inc(tokens)

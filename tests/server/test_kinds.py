@@ -13,6 +13,7 @@ import torch
 from kind_folders import SIZES, build_generative, build_implicit, build_outcome, traces
 from safetensors.torch import save_file
 from tinylm import build_tiny_lm
+from transformers import AutoTokenizer
 
 from rewardkit.errors import ConfigError
 from rewardkit.models import load_reward_model
@@ -71,6 +72,15 @@ def test_an_outcome_model_gives_one_score_and_no_step_scores(folders):
     assert "step_scores" not in datum
     assert len(datum["logits"]) == len(datum["positions"]) == 1
     assert datum["score"] == pytest.approx(1 / (1 + np.exp(-(datum["logits"][0][0] - 0.2) / 1.3)))
+
+
+def test_an_implicit_model_gives_each_token_its_reward_on_demand(folders):
+    item = {"prompt": "1+1?", "steps": ["1+1=2\n", "so 2"]}
+    (datum,) = answer(folders["implicit"], input=item, **{"return": ["tokens", "raw"]})["data"]
+    tokenizer = AutoTokenizer.from_pretrained(folders["implicit"])
+    assert tokenizer.decode(datum["token_ids"]) == "1+1=2\nso 2"
+    assert len(datum["token_ids"]) == len(datum["token_rewards"])
+    assert sum(datum["token_rewards"]) == pytest.approx(sum(datum["raw"]), abs=1e-6)
 
 
 def test_a_response_too_long_for_an_outcome_model_names_the_response(folders):
