@@ -108,6 +108,7 @@ def grpo_arguments(config: GRPOConfig) -> Any:
 def trainer_class() -> Any:
     """A GRPOTrainer that hands each generated batch to ``after_generation``, and takes the advantages that it gives."""
     base: Any = require_trl().GRPOTrainer
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(_no_abstention)
 
     class Trainer(base):  # type: ignore[misc]  # trl is untyped here
         """See `trainer_class`.
@@ -129,6 +130,11 @@ def trainer_class() -> Any:
             return output
 
     return Trainer
+
+
+def _no_abstention(record: logging.LogRecord) -> bool:
+    """TRL warns of each reward that is None, with the whole row; a tie is no fault, and `health.jsonl` counts them."""
+    return "All reward functions returned None" not in record.getMessage()
 
 
 class AfterGeneration:

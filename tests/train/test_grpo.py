@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import logging
 from dataclasses import fields
 from pathlib import Path
 
@@ -187,6 +188,14 @@ def test_contract_with_trl(no_vllm):
     assert "advantages.dim() == 1" in source, "the loss takes advantages of shape (B,) or (B, T)"
     wanted = {"epsilon_high", "entropy_coef", "num_generations_eval", "max_completion_length", "shuffle_dataset"}
     assert wanted <= {field.name for field in fields(trl.GRPOConfig)}
+
+
+def test_a_tie_is_no_warning_of_trl(no_vllm, caplog):
+    trainer_class()
+    logger = logging.getLogger("trl.trainer.grpo_trainer")
+    logger.warning("[RANK 0] All reward functions returned None for the following kwargs: ...")
+    logger.warning("something else")
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
 
 
 @pytest.mark.slow
