@@ -6,9 +6,9 @@
 
 A trial starts `rewardkit serve` on a tiny random model, lets clients send requests of three kinds without pause
 (scores, a grader, and vLLM's own /pooling where it hosts), sends SIGTERM, and lets the clients go on until nobody
-listens. Lost is a request that was in flight at SIGTERM and did not get its scores; hung is one without any end within
-a minute, or a server that has not ended by its limit; cut is one sent after SIGTERM whose connection closed without an
-answer (a client may send it again: it was not taken).
+listens. Lost is a request that was in flight at SIGTERM and got neither its scores nor, where it arrived just behind
+the signal, a 503 that says that it was not taken; hung is one without any end within a minute, or a server that has not
+ended by its limit; cut is one sent after SIGTERM whose connection closed without an answer.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ class Trial:
 
     @property
     def lost(self) -> int:
-        return sum(n for outcome, n in self.in_flight.items() if outcome != "200")
+        return sum(n for outcome, n in self.in_flight.items() if outcome not in ("200", "not taken"))
 
     @property
     def hung(self) -> int:
@@ -78,7 +79,8 @@ async def client(url: str, requests: Iterator[tuple[str, dict[str, Any]]], trial
             path, body = next(requests)
             begun = time.monotonic()
             try:
-                outcome = str((await http.post(path, json=body)).status_code)
+                answer = await http.post(path, json=body)
+                outcome = "not taken" if "is going down" in answer.text else str(answer.status_code)
             except httpx.ConnectError:
                 outcome = "refused"
             except httpx.TimeoutException:
@@ -90,7 +92,7 @@ async def client(url: str, requests: Iterator[tuple[str, dict[str, Any]]], trial
             kind[outcome] += 1
             if outcome in ("refused", "hung"):
                 return
-            if outcome == "503":
+            if outcome == "not taken":
                 await asyncio.sleep(0.05)
 
 
@@ -109,6 +111,7 @@ async def run_trial(model: Path, backend: str, clients: int, load_seconds: float
         await asyncio.sleep(load_seconds)
         while trial.before.total() < 2 * clients:  # the machine may be slow
             await asyncio.sleep(0.05)
+        await asyncio.sleep(random.uniform(0.1, 0.5))
         trial.told = time.monotonic()
         process.send_signal(signal.SIGTERM)
         await asyncio.gather(*working)
@@ -158,7 +161,8 @@ def main() -> None:
                 flush=True,
             )
     answered = sum(t.in_flight["200"] for t in trials)
-    print(f"in_flight_at_sigterm_and_answered: {answered} of {sum(t.in_flight.total() for t in trials)}")
+    print(f"in_flight_at_sigterm_and_scored: {answered} of {sum(t.in_flight.total() for t in trials)}")
+    print(f"begun_before_but_not_taken: {sum(t.in_flight['not taken'] for t in trials)}")
     print(f"cut_after_sigterm: {sum(t.cut for t in trials)}")
     print(f"slowest_end_seconds: {max(t.seconds for t in trials):.1f} (target <= {DRAIN_SECONDS + 12 + 10})")
     print(f"trials_that_hung: {sum(t.hung > 0 for t in trials)} of {len(trials)} (target 0)")

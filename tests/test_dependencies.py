@@ -34,7 +34,14 @@ def imported() -> set[str]:
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(str(node.module).split(".")[0])
-    return {_tidy(owners[m][0]) for m in modules - sys.stdlib_module_names - {"rewardkit"}}
+    return {_owner(owners[m]) for m in modules - sys.stdlib_module_names - {"rewardkit"}}
+
+
+def _owner(names: list[str]) -> str:
+    """The distribution that a module comes from; of several that share a namespace, one that is declared."""
+    tidy = sorted(_tidy(name) for name in names)
+    declared = named([*PROJECT["dependencies"], *(t for g in PROJECT["optional-dependencies"].values() for t in g)])
+    return next((name for name in tidy if name in declared), tidy[0])
 
 
 def test_every_import_is_declared():
