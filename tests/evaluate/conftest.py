@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import launched
 
 from rewardkit.evaluate.best_of_n import best_of_n_curves
 from rewardkit.evaluate.calibration import reliability_bins
@@ -96,24 +95,6 @@ def page_file(dataset: Path) -> Path:
     return write_page(dataset).path
 
 
-def find_browser() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """A real headless Chromium; without one the tests are skipped, but never in CI.
-
-    Not for the whole session: while Playwright is open, its event loop counts as running in this thread, and every
-    `asyncio.run` of another module would fail.
-    """
-    path = find_browser()
-    if path is None and not os.environ.get("CI"):
-        pytest.skip("there is no Chromium on PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
+    yield from launched()

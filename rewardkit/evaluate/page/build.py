@@ -23,7 +23,7 @@ from rewardkit.evaluate.page.payload import payload
 from rewardkit.evaluate.report import FILE_NAME, EvalReport
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 
-SCRIPTS = ("core.js", "plots.js", "list.js", "trace.js", "main.js", "decide.js")
+SCRIPTS = ("dom.js", "core.js", "plots.js", "list.js", "trace.js", "main.js", "decide.js")
 """The parts of the page's one script, in this order."""
 
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}

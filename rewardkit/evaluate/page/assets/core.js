@@ -1,27 +1,11 @@
-"use strict";
-// The data, what the reader chose, and what follows from both. Text goes into the page through textContent alone.
+// The data, what the reader chose, and what follows from both.
 
 const holder = document.getElementById("data");
 const DATA = JSON.parse(holder.textContent);
 holder.remove();
 
-const $ = (id) => document.getElementById(id);
-
-/** An element with a class, text, attributes and children; `text` is never read as HTML. */
-function make(tag, { cls = "", text = null, ...attributes } = {}, ...children) {
-  const node = document.createElement(tag);
-  if (cls) node.className = cls;
-  if (text !== null) node.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
 const whole = (n) => n.toLocaleString("en");
 const count = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`;
-const fixed = (x, digits = 2) => (x === null || x === undefined ? "–" : x.toFixed(digits));
 
 const state = { filter: "all", query: "", model: "", source: 0, sort: "order", threshold: 0.5, selected: -1 };
 
@@ -120,10 +104,3 @@ function arrange() {
 
 const hasLabels = DATA.sources.length > 0;
 const hasScores = DATA.traces.some((trace) => trace.c);
-
-/** Tint an element by a score: side and strength of a diverging scale whose middle is 0.5. */
-function tint(node, score) {
-  if (score === null) return;
-  node.dataset.side = score >= 0.5 ? "high" : "low";
-  node.style.setProperty("--strength", Math.abs(2 * score - 1).toFixed(3));
-}
