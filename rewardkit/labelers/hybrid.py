@@ -18,6 +18,9 @@ from rewardkit.types import Meaning, StepLabel, Trace
 Values = Sequence[float | None]
 Model = Literal["average", "majority", "count"]
 
+ABOVE = 0.125
+"""A value up to which a step is lost, where a lucky guess is more likely than a step that is right and this hard."""
+
 
 class HybridOptions(Config):
     """Who values steps and who judges them, and how the two are combined.
@@ -29,7 +32,8 @@ class HybridOptions(Config):
             behind it) and merges them with the judges' by `model`; ``vl_prm`` is the published rule, see `vl_prm`.
         model: a label model that needs no gold, of `rewardkit.labels.aggregate`. Where there is gold, `rewardkit labels
             merge` calibrates: the parts are in the dataset too, as ``hybrid:rollout`` and ``hybrid:judge``.
-        above: the value up to which a step is lost.
+        above: the value up to which a step is lost; None for 0 in ``vl_prm``, as published, and for `ABOVE` in
+            ``labels``, so that an answer that is right by luck does not make a lost step right (benchmarks/hybrid.py).
         unit: traces that are labelled side by side.
     """
 
@@ -37,7 +41,7 @@ class HybridOptions(Config):
     judge: JudgeOptions
     rule: Literal["labels", "vl_prm"] = "labels"
     model: Model = "average"
-    above: float = Field(default=0.0, ge=0.0, lt=1.0)
+    above: float | None = Field(default=None, ge=0.0, lt=1.0)
     unit: int = Field(default=64, ge=1)
 
     @model_validator(mode="after")
@@ -92,10 +96,11 @@ class HybridLabeler:
         self, trace: Trace, rolled: Sequence[StepLabel], judged: Sequence[StepLabel], said: Sequence[Verdict | None]
     ) -> Iterator[StepLabel]:
         values = [label.p_correct for label in rolled]
+        above, model = self.options.above, self.options.model
         if self.options.rule == "vl_prm":
-            merged, why = vl_prm(values, [verdict and verdict.marks for verdict in said], self.options.above)
+            merged, why = vl_prm(values, [verdict and verdict.marks for verdict in said], above or 0.0)
         else:
-            merged, why = merge_parts(rolled, judged, self.options.model, self.options.above), self.options.model
+            merged, why = merge_parts(rolled, judged, model, ABOVE if above is None else above), model
         kinds = step_kinds(step.text for step in trace.steps)
         for step, p in enumerate(merged):
             parts = f"rollout {_written(values[step])}, judge {_written(judged[step].p_correct)} ({why})"
@@ -138,7 +143,7 @@ def vl_prm(values: Values, verdicts: Sequence[Marks | None], above: float = 0.0)
 
 
 def merge_parts(
-    rolled: Sequence[StepLabel], judged: Sequence[StepLabel], model: str = "average", above: float = 0.0
+    rolled: Sequence[StepLabel], judged: Sequence[StepLabel], model: str = "average", above: float = ABOVE
 ) -> list[float | None]:
     """Rollouts read as prefix labels, merged with a judge's by a label model; None where neither says anything.
 
