@@ -38,7 +38,7 @@ def main() -> None:
     args = options.parse_args()
     if args.quick:
         args.output /= "quick"
-    taught, most, held, n = (30, 40, 10, 4) if args.quick else (400, 600, 200, 16)
+    taught, most, held, n = (30, 40, 10, 4) if args.quick else (401, 400, 200, 16)
     began, cpu = time.perf_counter(), time.process_time()
     policy = args.base or teach(args.output / "base", SCRATCH["problems"], taught)
     parts = {"train": (shared_out(SCRATCH["problems"], held=False)[:most], 8)}
@@ -51,7 +51,7 @@ def main() -> None:
             PRMConfig(
                 model=str(policy), data=(str(args.output / "train"),), sources=(source,), reducer=reducer,
                 separator="<unk>", lora=None, dtype="float32", device="cpu", held_out=0.05, learning_rate=5e-4,
-                batch_size=32, epochs=1 if args.quick else 3, output=str(model),
+                batch_size=32, epochs=1 if args.quick else 2, output=str(model),
             )  # fmt: skip
         )  # fmt: skip
         show(model, args.output / "held-out", source)

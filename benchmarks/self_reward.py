@@ -84,7 +84,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--model", help="a real policy, in place of the one that is taught from scratch")
     options.add_argument("--output", type=Path, default=Path("runs/self-reward"))
-    options.add_argument("--taught", type=int, default=400, help="steps of teaching from scratch")
+    options.add_argument("--taught", type=int, default=401, help="steps of teaching from scratch")
     options.add_argument("--steps", type=int, help="of GRPO")
     options.add_argument("--held", type=int, default=150, help="held-out problems")
     options.add_argument("--figure", type=Path, help="draw the curves into this SVG")
