@@ -81,3 +81,20 @@ def test_a_worker_of_verl_rewards_whole_groups_and_validates_alone(verl, tmp_pat
     assert scores == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
     assert manager.assemble_rm_scores(data, scores).sum().item() == 5.0
     assert len({frozenset(one["reward_extra_info"]) for one in found}) == 1
+
+
+def test_samples_of_a_prompt_meet_across_verls_ray_workers(verl, tmp_path):
+    ray = pytest.importorskip("ray")
+    from verl.experimental.reward_loop.reward_loop import RewardLoopManager
+
+    tokenizer = build_tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    rows = [(uid, text, "train") for text in ("#### 2", "#### 4", "#### 2", "#### 2") for uid in ("a", "b")]
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    try:
+        manager = RewardLoopManager(settings(tmp_path, n=4))
+        found = manager.compute_rm_score(batch(verl, tokenizer, rows))  # half of each group goes to each worker
+    finally:
+        ray.shutdown()
+    assert found.batch["rm_scores"].sum(1).tolist() == [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    assert found.non_tensor_batch["majority_share"].tolist() == [0.75] * 8
