@@ -22,6 +22,7 @@ from rewardkit.models.encoders import encode_outcome
 from rewardkit.models.spec import Reducer, RewardModelSpec
 from rewardkit.train.config import TrainConfig
 from rewardkit.train.data import limited, split_by_problem
+from rewardkit.train.head_rate import with_head_rate
 from rewardkit.train.kind import TrainingKind, load_pretrained
 from rewardkit.train.pairs import (
     PAIR,
@@ -51,6 +52,7 @@ class OutcomeConfig(TrainConfig):
         center_rewards_coefficient: of the mean of (r_chosen + r_rejected)², which keeps rewards near zero (Eisenstein
             et al., arXiv 2312.09244), as in TRL; None leaves it out.
         separator: the token that ends a response and is read; None takes one that text never needs.
+        head_learning_rate: of the head; None takes what suits its width, see `rewardkit.train.head_rate`.
     """
 
     kind: Literal["outcome"] = "outcome"
@@ -60,6 +62,7 @@ class OutcomeConfig(TrainConfig):
     pairs_per_problem: int | None = Field(8, ge=1)
     center_rewards_coefficient: float | None = Field(None, gt=0)
     separator: str | None = None
+    head_learning_rate: float | None = Field(None, gt=0)
 
 
 class OutcomeReward(TrainingKind[OutcomeConfig]):
@@ -156,7 +159,7 @@ class OutcomeReward(TrainingKind[OutcomeConfig]):
         if self.config.loss == "bradley_terry":
             # One row a pair: the Trainer counts rows to know where the last batch ends.
             arguments["preprocess_logits_for_metrics"] = lambda logits, labels: logits.reshape(-1, 2)
-        return super().trainer(**arguments)
+        return with_head_rate(super().trainer(**arguments), self.config.head_learning_rate)
 
     def share_prompts(self, trainer: Any) -> None:
         from rewardkit.train.sharing import share_prompts

@@ -14,11 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+from pydantic import Field
+
 from rewardkit.errors import ConfigError
 from rewardkit.models.heads import QWEN_PRM, load_token_head
 from rewardkit.models.spec import FILE, RewardModelSpec
 from rewardkit.train.config import TrainResult
 from rewardkit.train.data import Encode
+from rewardkit.train.head_rate import with_head_rate
 from rewardkit.train.kind import load_pretrained
 from rewardkit.train.losses import LossFunction, step_logits
 from rewardkit.train.steps import StepConfig, StepTraining
@@ -31,11 +34,13 @@ class PRMConfig(StepConfig):
         model: where this is a process reward model itself, its head, label order and separator are kept.
         num_labels: logits of a new head: 1 (sigmoid) or 2 (softmax over wrong, right); None takes 1, or as there are.
         positive_label: which label is right, where the model comes with two of them but without ``reward_model.json``.
+        head_learning_rate: of the head; None takes what suits its width, see `rewardkit.train.head_rate`.
     """
 
     kind: Literal["prm"] = "prm"
     num_labels: Literal[1, 2] | None = None
     positive_label: Literal[0, 1] | None = None
+    head_learning_rate: float | None = Field(None, gt=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ class TokenPRM(StepTraining[PRMConfig]):
         if not self._reversed:
             return self._loss
         return lambda outputs, *rest, **more: self._loss(SimpleNamespace(logits=outputs.logits.flip(-1)), *rest, **more)
+
+    def trainer(self, **arguments: Any) -> Any:
+        return with_head_rate(super().trainer(**arguments), self.config.head_learning_rate)
 
     def one_logit(self, logits: Any) -> Any:
         return step_logits(logits.flip(-1) if self._reversed else logits)
