@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from serve_rewards import build_model
+from serve import build_model
 
 from rewardkit.models.token import TokenRewardModel
 from rewardkit.store import load_traces
