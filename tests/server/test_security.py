@@ -48,7 +48,7 @@ def test_every_route_of_the_app_needs_a_key(app):
         *routes,
         ("POST", "/v1/nothing"),
         ("OPTIONS", "/v1/rewards"),
-        ("GET", "//health"),
+        ("GET", "http://x//health"),
         ("POST", "/"),
         ("GET", "/v1"),
     ]:
