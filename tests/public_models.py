@@ -187,3 +187,18 @@ def sequence_classifier(folder: Path, tokenizer=None, **changes) -> Path:
 
     given = {"num_labels": 1, "pad_token_id": 4, **changes}
     return save(folder, LlamaForSequenceClassification, LlamaConfig, tokenizer or llama3_tokenizer(), seed=8, **given)
+
+
+def backbone_adapter(base: Path, folder: Path, *, seed: int = 0, **changes) -> Path:
+    """A random LoRA adapter of a token model without a head of its own, and the base's ``reward_model.json``."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from rewardkit.models.heads import load_token_head
+    from rewardkit.models.spec import RewardModelSpec
+
+    torch.manual_seed(seed)
+    targets = {"target_modules": ["q_proj", "v_proj", "up_proj"], "init_lora_weights": False, "r": 4}
+    get_peft_model(load_token_head(str(base)), LoraConfig(**{**targets, **changes})).save_pretrained(folder)
+    RewardModelSpec.load(base).save(folder)
+    return folder

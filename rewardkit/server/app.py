@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rewardkit.server.adapters import ByAdapter, adapter_app
 from rewardkit.server.errors import ApiError
 from rewardkit.server.routes import install
 from rewardkit.server.scorer import Scorer, TransformersScorer
@@ -18,17 +19,29 @@ from rewardkit.server.service import RewardService
 from rewardkit.server.traffic import Limits
 
 
-def create_app(scorer: Scorer, *, keys: Sequence[str] = (), limits: Limits | None = None) -> FastAPI:
+def create_app(
+    scorer: Scorer,
+    *,
+    keys: Sequence[str] = (),
+    limits: Limits | None = None,
+    adapters: Mapping[str, Scorer] | None = None,
+) -> FastAPI:
     """A FastAPI app that serves one model.
 
     Args:
         scorer: the backend.
         keys: bearer keys; none leaves the app open.
         limits: see `Limits`.
+        adapters: models over the same base, by the names that they are served under.
     """
     app = FastAPI(title="RewardKit", docs_url=None, redoc_url=None)
     app.state.rewardkit = RewardService(scorer, limits)
+    app.add_middleware(ByAdapter)  # added before the guard, so that it stands behind it
     install(app, keys=list(keys), limits=limits)
+    app.state.rewardkit_adapters = {
+        name: adapter_app(RewardService(other, limits), app.state.rewardkit_traffic)
+        for name, other in (adapters or {}).items()
+    }
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/metrics", _metrics, methods=["GET"])
     app.add_exception_handler(Exception, _fault)

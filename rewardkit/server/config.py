@@ -41,6 +41,7 @@ class ServeConfig(Config):
         max_seconds: the longest that a request may take, whatever deadline it gives; then 504.
         logs: ``json``, an object a line, or ``text``.
         search: what writes the responses of ``/v1/chat/completions``; without it there is no search.
+        adapters: LoRA adapters of the model, from the names that they are served under to their folders.
         engine: vLLM's own flags, such as ``engine.gpu-memory-utilization=0.5``; they win over the profile's.
         env: environment variables of the engine; those that are set already win.
     """
@@ -64,6 +65,7 @@ class ServeConfig(Config):
     max_seconds: float = Field(600.0, gt=0)
     logs: LogFormat = "json"
     search: SearchServing | None = None
+    adapters: dict[str, Path] = Field(default_factory=dict)
     engine: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     env: dict[str, str | int] = Field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.adapters import adapter_flags
 from rewardkit.server.chat_search import SEARCH_VARIABLE
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.host import SETTINGS_VARIABLE, HostSettings
@@ -80,6 +81,7 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         # Our own has the request's id, and no query string.
         "disable-uvicorn-access-log": True,
         **engine_flags(folder, spec),
+        **adapter_flags(config.adapters, spec.kind),
         "ssl-certfile": config.ssl_certfile,
         "ssl-keyfile": config.ssl_keyfile,
         **{key.replace("_", "-"): value for key, value in config.engine.items()},
@@ -91,7 +93,7 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         elif value is False:
             command.append(f"--no-{name}")
         elif value is not None:
-            command += [f"--{name}", str(value)]
+            command += [f"--{name}", *([str(v) for v in value] if isinstance(value, list) else [str(value)])]
     return command
 
 

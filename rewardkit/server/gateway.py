@@ -83,7 +83,7 @@ class Gateway:
         if own is not None and method == "GET":
             await JSONResponse(await own())(scope, receive, send)
             return
-        body = await _body(receive)
+        body = await read_body(receive)
         name = self._choose(scope, body)
         forward = asyncio.ensure_future(self._forward(self.backends[name], name, scope, body, send))
         gone = asyncio.ensure_future(_gone(receive))
@@ -102,7 +102,7 @@ class Gateway:
         Raises:
             ApiError: 404, nobody serves it; 400, a grader names several.
         """
-        names = set(_named(scope, body))
+        names = set(named_models(scope, body))
         unknown = sorted(names - self.backends.keys())
         if unknown:
             served = ", ".join(self.backends)
@@ -161,12 +161,14 @@ class Gateway:
             except httpx.TransportError:
                 return None
 
-        answers = await asyncio.gather(*(one(backend) for backend in self.backends.values()))
-        for name, answer in zip(self.backends, answers, strict=True):
+        # Adapters are at the address of their base.
+        servers = {backend: name for name, backend in reversed(self.backends.items())}
+        answers = await asyncio.gather(*(one(backend) for backend in servers))
+        for name, answer in reversed(list(zip(servers.values(), answers, strict=True))):
             yield name, answer
 
 
-def _named(scope: Scope, body: bytes) -> Iterator[str]:
+def named_models(scope: Scope, body: bytes) -> Iterator[str]:
     """The model names in a request: of its path, its query (``?model=``) or its body."""
     if scope["path"].startswith(_LISTED):
         yield unquote(scope["path"].removeprefix(_LISTED))
@@ -200,7 +202,8 @@ def _raw_path(scope: Scope) -> bytes:
     return path + (b"?" + query if query else b"")
 
 
-async def _body(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request that the guard has let in."""
     chunks = []
     while True:
         message: Message = await receive()

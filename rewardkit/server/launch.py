@@ -19,8 +19,10 @@ import httpx
 
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import model_class
+from rewardkit.models.noise import check_noise
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server import tracing
+from rewardkit.server.adapters import adapter_flags, adapter_specs
 from rewardkit.server.causes import cause_of
 from rewardkit.server.config import ServeConfig, serve_config
 from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vllm_environment
@@ -59,9 +61,12 @@ class Server:
         if self.spec.kind == "implicit" and self.config.dtype == "auto":
             # In bfloat16 rounding moves a log-ratio over a whole response by about as much as it is.
             self.config = self.config.model_copy(update={"dtype": "float32"})
+        check_noise(self.spec, self.config.dtype, self.folder)
         tracing.check_installed()
+        adapter_specs(self.config.adapters, self.spec)
         if self.config.backend == "vllm":
             check_vllm()
+            adapter_flags(self.config.adapters, self.spec.kind)
             engine_flags(self.folder, self.spec)
         self.port = free_port(self.config.host, self.config.port)
         self.name = self.config.name or self.folder.name

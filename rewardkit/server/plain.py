@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.errors import ServerError
+from rewardkit.server.adapters import adapted_models
 from rewardkit.server.causes import cause_of
 from rewardkit.server.chat_search import ChatSearch
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import KEEP_ALIVE_SECONDS
+from rewardkit.server.scorer import TransformersScorer
 from rewardkit.server.traffic import Traffic, hang_up
 
 if TYPE_CHECKING:
@@ -113,10 +115,13 @@ class PlainServer(AppServer):
         dtype = None if config.dtype == "auto" else config.dtype
         try:
             scorer = load_scorer(folder, name=config.name, dtype=dtype)
+            adapted = adapted_models(scorer.model, config.adapters) if config.adapters else {}
         except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             cause = cause_of(f"{type(error).__name__}: {' '.join(str(error).split())}")
             raise ServerError(f"cannot load {folder}: {cause or type(error).__name__}") from error
-        app = create_app(scorer, keys=[config.key] if config.key else [], limits=config.limits)
+        adapters = {name: TransformersScorer(model, name) for name, model in adapted.items()}
+        keys = [config.key] if config.key else []
+        app = create_app(scorer, keys=keys, limits=config.limits, adapters=adapters)
         if config.search is not None:
             app.state.rewardkit_search = ChatSearch(config.search)
         super().__init__(app, app.state.rewardkit_traffic, config)

@@ -112,7 +112,12 @@ class SeveralServers:
     def _gateway(self) -> AppServer:
         config = self.config.model_copy(update={"port": self.port})
         traffic = Traffic(config.limits)
-        gateway = Gateway({name: Backend(server.root, self._key) for name, server in self.servers.items()})
+        backends = {
+            served: Backend(server.root, self._key)
+            for name, server in self.servers.items()
+            for served in (name, *server.config.adapters)
+        }
+        gateway = Gateway(backends)
         guarded = Guard(gateway, keys=[config.key] if config.key else [])
         return AppServer(Observed(TrafficGate(guarded, traffic)), traffic, config, gateway.close)
 

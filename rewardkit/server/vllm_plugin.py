@@ -14,6 +14,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from rewardkit.models import model_class
 from rewardkit.models.implicit import sums_at
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server import logs
+from rewardkit.server.adapters import ByAdapter, adapter_app, adapter_specs
 from rewardkit.server.errors import ApiError
 from rewardkit.server.host import Host, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
@@ -57,6 +59,7 @@ class RewardKitPlugin:
         settings = HostSettings.read(os.environ)
         if settings.logs == "text":
             logs.configure("text", ["rewardkit"])
+        app.add_middleware(ByAdapter)  # added before the guard, so that it stands behind it
         install(app, keys=[key for key in [os.environ.get(KEY_VARIABLE, ""), *given] if key], limits=settings.limits)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
@@ -66,7 +69,17 @@ class RewardKitPlugin:
             ConfigError: the served folder is no reward model.
         """
         settings = HostSettings.read(os.environ)
-        state.rewardkit = RewardService(VllmScorer(engine_client, args), settings.limits)
+        base = VllmScorer(engine_client, args)
+        state.rewardkit = RewardService(base, settings.limits)
+        folders = {module.name: Path(module.path) for module in getattr(args, "lora_modules", None) or ()}
+        specs = adapter_specs(folders, base.spec)
+        state.rewardkit_adapters = {
+            name: adapter_app(
+                RewardService(base.adapted(name, number, folder, specs[name]), settings.limits),
+                state.rewardkit_traffic,
+            )
+            for number, (name, folder) in enumerate(folders.items(), start=1)
+        }
         self._host = Host(engine_client, state, settings)
         self._host.start()
 
@@ -104,8 +117,29 @@ class VllmScorer:
         self.memo = _memo(engine.vllm_config.cache_config, self.spec)
         self._reset_engine_cache = engine.reset_prefix_cache
         engine.reset_prefix_cache = self._reset_prefix_cache
+        self._lora: Any = None
         self._tried = False
         self._slots = asyncio.Semaphore(CONCURRENT)
+
+    def adapted(self, name: str, number: int, folder: Path, spec: RewardModelSpec) -> VllmScorer:
+        """The same engine through one of its LoRA adapters.
+
+        Args:
+            name: that it is served under.
+            number: of the adapter in ``--lora-modules``, from 1.
+            folder: that holds it.
+            spec: of its folder.
+        """
+        from vllm.lora.request import LoRARequest
+
+        scorer = copy(self)
+        scorer.names, scorer.spec = (name,), spec
+        scorer.max_length = min(spec.max_length, self.max_length)
+        scorer._lora = LoRARequest(name, number, str(folder))
+        scorer.memo = _memo(self.engine.vllm_config.cache_config, spec)
+        scorer._reset_engine_cache = self.engine.reset_prefix_cache
+        self.engine.reset_prefix_cache = scorer._reset_prefix_cache
+        return scorer
 
     async def logits(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
         """See `Scorer.logits`; the engine batches what arrives together."""
@@ -149,7 +183,9 @@ class VllmScorer:
         )
         output = None
         async with self._slots:
-            async for given in self.engine.encode(prompt, params, f"rewards-{uuid.uuid4().hex}"):
+            async for given in self.engine.encode(
+                prompt, params, f"rewards-{uuid.uuid4().hex}", lora_request=self._lora
+            ):
                 output = given
         if output is None or not output.finished:
             raise ApiError(503, "the engine gave no answer", retry_after=5)

@@ -15,6 +15,7 @@ from kind_folders import build_outcome
 
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import load_reward_model
+from rewardkit.server.adapters import adapted_models
 from rewardkit.server.several import SeveralServers, models_of
 from rewardkit.types import Problem, Trace
 
@@ -192,15 +193,23 @@ def test_the_command_serves_several_until_it_is_told_to_end(folders):
 def test_an_engine_of_vllm_and_another_model_answer_at_one_address(folders, tmp_path):
     """The engine holds a public model as published; its separator has another id than the one that vLLM assumes."""
     folder = public.qwen_prm(tmp_path / "qwen")
-    models = {"qwen": {"folder": str(folder), "backend": "vllm"}, "orm": folders["orm"]}
+    tuned = public.backbone_adapter(folder, tmp_path / "tuned")
+    qwen = {"folder": str(folder), "backend": "vllm", "adapters": {"tuned": str(tuned)}}
+    models = {"qwen": qwen, "orm": folders["orm"]}
     values = {"models": models, "backend": "transformers", "profile": "cpu", "dtype": "float32", "port": 0}
     traces = [TRACE, Trace.create(Problem.create("How many <extra_0> clips?"), ["48 / 2 = 24", "", "x <extra_0> y"])]
-    offline = load_reward_model(str(folder), dtype="float32").score(traces)
+    base = load_reward_model(str(folder), dtype="float32")
+    offline = base.score(traces)
     with SeveralServers(values) as server, load_reward_model(server.url, model="qwen") as remote:
         served = remote.score(traces)
+        with load_reward_model(server.url, model="tuned") as adapter:
+            served += adapter.score(traces)
+        served += remote.score(traces)
         pooled = httpx.post(f"{server.root}/pooling", json={"model": "qwen", "input": [[5, 6, 7]]}, trust_env=False)
         other = httpx.post(f"{server.url}/rewards", json={"model": "orm", "input": ITEM}, trust_env=False)
-    for mine, theirs in zip(offline, served, strict=True):
+    changed = adapted_models(base, {"tuned": tuned})["tuned"].score(traces)
+    assert changed[0].scores != pytest.approx(offline[0].scores, abs=1e-3)
+    for mine, theirs in zip([*offline, *changed, *offline], served, strict=True):
         assert theirs.scores == pytest.approx(mine.scores, abs=1e-5)
     assert len(pooled.json()["data"][0]["data"]) == 3, "vLLM's own routes, forwarded"
     assert other.json()["model"] == "orm"
