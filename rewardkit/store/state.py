@@ -250,9 +250,9 @@ class RunState:
         if before is None:
             with self._db:
                 self._set("config", flat)
-        elif before != flat and not self._made_nothing():
+        elif _given(before) != _given(flat) and not self._made_nothing():
             raise ConfigError(_changed(self.folder, before, flat))
-        elif before != flat:
+        elif _given(before) != _given(flat):
             with self._db:
                 self._db.execute("DELETE FROM items")
                 self._db.execute("DELETE FROM facts")
@@ -292,6 +292,11 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
+
+
+def _given(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that have a value: an older version may not have known one that is not used."""
+    return {key: value for key, value in flat.items() if value is not None}
 
 
 def _changed(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

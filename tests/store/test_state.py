@@ -34,6 +34,22 @@ def test_rows_come_in_the_order_of_the_items_and_bad_ones_apart(tmp_path):
         assert state.first_open() is None
 
 
+def test_a_run_of_an_older_version_goes_on_where_a_new_option_is_not_used(tmp_path):
+    with begin(tmp_path / "run") as state:
+        state.put_rows(0, [{"id": 1}])
+    with begin(tmp_path / "run", {**CONFIG, "images": None}) as state:
+        assert state.done() == 1
+    with pytest.raises(ConfigError, match="images was null and is"):
+        begin(tmp_path / "run", {**CONFIG, "images": "folder"})
+
+
+def test_bytes_of_a_row_come_back_as_they_were(tmp_path):
+    row = {"images": [{"bytes": b"\x00\xff", "path": None}], "labels": []}
+    with begin(tmp_path / "run") as state:
+        state.put_rows(0, [row])
+        assert state.item(0) == row == next(state.rows())
+
+
 def test_lone_surrogates_can_be_stored(tmp_path):
     with begin(tmp_path / "run") as state:
         state.put_generations(0, [{"text": "\ud800"}])
