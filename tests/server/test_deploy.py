@@ -66,7 +66,7 @@ def test_vllm_knows_every_flag_of_every_profile():
              for p in PROFILES]  # fmt: skip
     code = (
         "import json, sys\n"
-        "from vllm.entrypoints.openai.cli_args import make_arg_parser\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser\n"
         "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
         "parser = make_arg_parser(FlexibleArgumentParser())\n"
         "for flags in json.loads(sys.argv[1]):\n"
