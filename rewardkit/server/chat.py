@@ -6,7 +6,6 @@ The answer is an ordinary chat completion of the chosen response; every candidat
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 import time
@@ -23,7 +22,7 @@ from rewardkit.search.sampling import SampleResult
 from rewardkit.search.stepwise import SearchResult
 from rewardkit.server.chat_search import ChatSearch, Job, read_strategy
 from rewardkit.server.errors import ApiError
-from rewardkit.server.routes import OpenAIRoute, service_of, until_disconnected
+from rewardkit.server.routes import OpenAIRoute, event_text, service_of, until_disconnected
 from rewardkit.server.schema import MAX_STEPS, ChatMessage, ReducerName, Text
 
 _CHUNK = 24
@@ -191,16 +190,12 @@ def _events(completion: dict[str, Any], usage: bool) -> Iterator[str]:
     pieces = [text[i : i + _CHUNK] for i in range(0, len(text), _CHUNK)]
     deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
     for delta in deltas:
-        yield _event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        yield event_text({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
     last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-    yield _event({**head, "choices": [last], "rewardkit": completion["rewardkit"]})
+    yield event_text({**head, "choices": [last], "rewardkit": completion["rewardkit"]})
     if usage:
-        yield _event({**head, "choices": [], "usage": completion["usage"]})
+        yield event_text({**head, "choices": [], "usage": completion["usage"]})
     yield "data: [DONE]\n\n"
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"
 
 
 def _finite(value: float | None) -> float | None:
