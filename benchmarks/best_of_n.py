@@ -15,7 +15,7 @@ import json
 import time
 from pathlib import Path
 
-from self_reward import SCRATCH, sampled, shared_out, teach
+from self_reward import HELD_OUT, SCRATCH, sampled, shared_out, teach
 
 from rewardkit.evaluate.run import run_eval
 from rewardkit.evaluate.suites import suite_config
@@ -39,6 +39,7 @@ def main() -> None:
     if args.quick:
         args.output /= "quick"
     taught, most, held, n = (30, 40, 10, 4) if args.quick else (401, 400, 200, 16)
+    args.output.mkdir(parents=True, exist_ok=True)
     began, cpu = time.perf_counter(), time.process_time()
     policy = args.base or teach(args.output / "base", SCRATCH["problems"], taught)
     parts = {"train": (shared_out(SCRATCH["problems"], held=False)[:most], 8)}
@@ -46,12 +47,13 @@ def main() -> None:
     for name, (problems, samples) in parts.items():
         labelled(args.output / name, str(policy), problems, samples)
     for source, reducer in SOURCES.items():
+        # Those of the test have a hash below HELD_OUT; a little more of its range is left to watch the training.
         model = args.output / f"prm-{source}"
         train(
             PRMConfig(
                 model=str(policy), data=(str(args.output / "train"),), sources=(source,), reducer=reducer,
-                separator="<unk>", lora=None, dtype="float32", device="cpu", held_out=0.05, learning_rate=5e-4,
-                batch_size=32, epochs=1 if args.quick else 2, output=str(model),
+                separator="<unk>", lora=None, dtype="float32", device="cpu", held_out=HELD_OUT + 0.05,
+                learning_rate=5e-4, batch_size=32, epochs=1 if args.quick else 2, output=str(model),
             )  # fmt: skip
         )  # fmt: skip
         show(model, args.output / "held-out", source)

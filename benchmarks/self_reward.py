@@ -70,7 +70,7 @@ REAL: dict[str, Any] = {
             Example(problem=ASK + "9 - 4 =", response="9 - 4 = 5\n#### 5"),
         ),
     ),
-    "lora": LoraOptions(top_layers=10),
+    "lora": LoraOptions(top_layers=15),
     "batch_size": 16,
     "steps": 15,
     "max_completion_length": 16,
@@ -116,7 +116,7 @@ def run(folder: Path, model: str, name: str, seed: int, plan: dict[str, Any], he
     if name in REWARDS:
         output = folder / f"{name.replace(' ', '-')}-{seed}"
         fixed = {"model": model, "seed": seed, "held_out": HELD_OUT, "num_generations": K, "device": "cpu"}
-        fixed |= {"max_eval": 1, "eval_samples": K, "save_every": 20, "log_every": 1, "output": str(output)}
+        fixed |= {"max_eval": 1, "eval_samples": 4, "save_every": 20, "log_every": 1, "output": str(output)}
         train_policy(GRPOConfig(**{**fixed, **plan, **REWARDS[name]}))
         model = str(output)
         health = [json.loads(line) for line in (output / "health.jsonl").read_text().splitlines()]
