@@ -49,7 +49,14 @@ _ENTRY = "vllm.entrypoints.launchers.api_server.entry"
 Send = Callable[[httpx.AsyncClient, Trace], Awaitable[list[float]]]
 
 
-def build_model(folder: Path) -> Path:
+def cut(name: str, layers: int | None, **changes: Any) -> Any:
+    """The config of a model with its first layers alone; all of them for None."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(name, **changes, **({} if layers is None else {"num_hidden_layers": layers}))
+
+
+def build_model(folder: Path, layers: int | None = None) -> Path:
     """SmolLM2-135M with a random head of one label, and its ``reward_model.json``."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -58,7 +65,8 @@ def build_model(folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(0)
     with quiet_transformers():
-        model = AutoModelForTokenClassification.from_pretrained(base, num_labels=1, dtype="float32")
+        config = cut(base, layers, num_labels=1)
+        model = AutoModelForTokenClassification.from_pretrained(base, config=config, dtype="float32")
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     separator, separator_id = find_separator(tokenizer)
@@ -108,6 +116,9 @@ class PlainVllm:
         raise SystemExit("the plain vLLM server ended; see its log")
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
 
@@ -247,12 +258,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--layers", type=int, help="keep so many of the model's 30 layers")
     parser.add_argument("--clients", default="1,32,256")
     options = parser.parse_args()
     count, few, repeats = (32, 4, 2) if options.quick else (128, 16, 5)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        with all_sides(build_model(work / "model"), work, options.dtype) as sides:
+        with all_sides(build_model(work / "model", options.layers), work, options.dtype) as sides:
             sides.repeat(responses(8, "warm"), 2)
             sides.rates.clear()
             for repeat in range(repeats):

@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-from serve import ENGINE, PlainVllm, peak_memory, responses
+from serve import ENGINE, PlainVllm, cut, peak_memory, responses
 
 from rewardkit.models.embedded import quiet_transformers, resolve_model
 from rewardkit.models.spec import RewardModelSpec
@@ -45,22 +45,24 @@ Job = Sequence[Trace]
 """Traces that are scored one after the other."""
 
 
-def build_policy(folder: Path) -> Path:
-    """SmolLM2-135M with noise on its query projections, and what makes it an implicit model."""
+def build_pair(folder: Path, layers: int | None) -> tuple[Path, Path]:
+    """A policy, SmolLM2-135M with noise on its query projections, and SmolLM2-135M as its reference."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = resolve_model("smollm2-135m-instruct")
     torch.manual_seed(0)
     with quiet_transformers(), torch.no_grad():
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="float32", config=cut(base, layers))
+        model.save_pretrained(folder / "reference")
         for name, weight in model.named_parameters():
             if "q_proj" in name:
                 weight += 0.1 * weight.std() * torch.randn_like(weight)
-        model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
-    RewardModelSpec(kind="implicit", beta=BETA, reference="smollm2-135m-instruct").save(folder)
-    return folder
+        model.save_pretrained(folder / "policy")
+    for part in ("policy", "reference"):
+        AutoTokenizer.from_pretrained(base).save_pretrained(folder / part)
+    RewardModelSpec(kind="implicit", beta=BETA, reference=str(folder / "reference")).save(folder / "policy")
+    return folder / "policy", folder / "reference"
 
 
 def grown(trace: Trace) -> list[Trace]:
@@ -168,21 +170,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--layers", type=int, help="keep so many of the models' 30 layers")
     parser.add_argument("--kinds", default="whole,growing,siblings")
     options = parser.parse_args()
     from transformers import AutoTokenizer
 
-    base = resolve_model("smollm2-135m-instruct")
     counts = (
         {"whole": 8, "growing": 3, "siblings": 6} if options.quick else {"whole": 48, "growing": 16, "siblings": 32}
     )
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         at = Path(name)
-        folder = build_policy(at / "policy")
+        folder, base = build_pair(at, options.layers)
         # All load at once; with --quick the reference's calls go to the policy's server, which costs the same.
         plain = [
             PlainVllm(m, options.dtype, at / f"plain{i}.log") for i, m in enumerate([folder, base][: 2 - options.quick])
         ]
+        for one in plain:
+            stack.callback(one.stop)
         server = Server(folder, profile="cpu", port=0, dtype=options.dtype, engine=ENGINE, log=at / "ours.log")
         for one in (server, *plain):
             stack.enter_context(one)
