@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from rewardkit.server.host import SETTINGS_VARIABLE, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import engine_flags
 from rewardkit.server.logs import config_file
-from rewardkit.server.reaper import parse_steps
+from rewardkit.server.reaper import GROUP_VARIABLE, parse_steps
 
 _DEFAULT_GROUPS = (
     "vllm.general_plugins",
@@ -142,15 +143,18 @@ class EngineProcess:
         self._log = log
         self._begin = log.stat().st_size if log and log.exists() else 0
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+        self._group, told = os.pipe()
         with log.open("ab") if log else contextlib.nullcontext(subprocess.PIPE) as output:
             self._reaper = subprocess.Popen(
                 reaper,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**environment, GROUP_VARIABLE: str(told)},
+                pass_fds=[told],
                 start_new_session=True,
             )
+        os.close(told)
         if log is None:
             threading.Thread(target=self._pass_on, name="rewardkit-log", daemon=True).start()
 
@@ -189,6 +193,18 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self._reaper.kill()
             self._reaper.wait()
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """Where the reaper itself was killed, what it would have ended."""
+        if self._group < 0:
+            return
+        with os.fdopen(self._group) as told:
+            group = told.read()
+        self._group = -1
+        if self._reaper.returncode < 0 and group:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(group), signal.SIGKILL)
 
 
 def _positions(folder: Path) -> int:

@@ -19,6 +19,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+GROUP_VARIABLE = "REWARDKIT_REAPER_FD"
+"""Names a file descriptor that the process group's id is written to, for when this process itself is killed."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -27,7 +29,11 @@ def run(command: Sequence[str], steps: Sequence[tuple[signal.Signals, float]]) -
     waked, waker = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(waker, b"s"))
+    told = os.environ.pop(GROUP_VARIABLE, None)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
+    if told is not None:
+        os.write(int(told), str(child.pid).encode())
+        os.close(int(told))
     ended = threading.Event()
     threading.Thread(target=_await_child, args=(child.pid, ended, waker), daemon=True).start()
     try:

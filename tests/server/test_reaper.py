@@ -82,3 +82,12 @@ def test_a_command_that_ends_well_on_sigterm_is_not_killed(tmp_path, pids):
     assert_gone(processes)
     assert (tmp_path / "log").read_text() == "told\nbye\n"
     assert engine.exit_code == 0
+
+
+def test_what_a_killed_reaper_leaves_behind_is_ended(tmp_path, pids):
+    engine = EngineProcess(command(pids), dict(os.environ), tmp_path / "log", steps="TERM:0.1")
+    processes = family(pids)
+    engine._reaper.kill()
+    assert engine.wait() == -signal.SIGKILL
+    engine.stop()
+    assert_gone(processes)
