@@ -1,14 +1,16 @@
 """How much faster does an implicit PRM train than by two plain forward passes over padded batches?
 
-    python benchmarks/train_implicit.py [--quick] [--layers N] [--responses N] [--epochs N] [--device cuda]
+    python benchmarks/train_implicit.py [--quick] [--layers N] [--responses N] [--per-problem N] [--epochs N]
 
 Both sides are one `transformers.Trainer` with the same LoRA adapters, responses (SmolLM2's answers to GSM8K
-questions), number of steps, dtype and loss (CE), each in processes of its own, in turn. The plain side takes padded
-batches in random order and forms all logits twice a step: of policy and of reference (adapters off). Ours looks
-the reference up, takes batches of like length, and forms logits of response tokens alone, in chunks. The first run of
-ours computes the reference once and keeps it, which is part of its time; the second finds it.
-Tokens are those that are not padding. Peak memory is the growth of the process's resident set during the training
-(on a GPU what torch allocated). Both losses are also taken on one batch with adapters that are not zero.
+questions, up to four of each), number of steps, dtype and loss (CE), each in processes of its own, in turn. The plain
+side takes padded batches in random order and forms all logits twice a step: of policy and of reference (adapters off).
+Ours looks the reference up, forms logits of response tokens alone, in chunks, and computes the prompt of a problem's
+responses once (batching=problem), or takes batches of like length. The first run of ours computes the reference once
+and keeps it, which is part of its time; the second finds it.
+Tokens are those of the responses and prompts, however often they are computed. Peak memory is the growth of the
+process's resident set during the training (on a GPU what torch allocated). Both losses are also taken on one batch with
+adapters that are not zero.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SIDES = ("plain", "ours, first run", "ours, again")
+SIDES = ("plain", "ours, first run", "ours, again", "ours, batching=length, first run")
 
 
 def main() -> None:
@@ -34,6 +36,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="a cut of four layers, few responses")
     options.add_argument("--layers", type=int)
     options.add_argument("--responses", type=int)
+    options.add_argument("--per-problem", type=int, default=4, help="responses of each problem at most, 1 to 4")
     options.add_argument("--repeats", type=int)
     options.add_argument("--epochs", type=int, default=1)
     options.add_argument("--batch-size", type=int, default=8)
@@ -58,14 +61,16 @@ def compare(args: argparse.Namespace, work: Path) -> None:
     results: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for repeat in range(args.repeats):
         for side, found in results.items():
-            found.append(run(args, side, work, work / f"cache{repeat}"))
-    shape = f"{args.responses} responses, {args.epochs} epochs, batches of {args.batch_size}"
+            cache = work / ("length" if "length" in side else "problem") / str(repeat)
+            found.append(run(args, side, work, cache))
+    shape = f"{args.responses} responses, up to {args.per_problem} a problem, {args.epochs} epochs"
+    shape += f", batches of {args.batch_size}"
     print(f"{args.layers} layers of SmolLM2-135M, LoRA, {shape}, {args.dtype}, {args.device}")
     middle = {side: {k: statistics.median(r[k] for r in found) for k in found[0]} for side, found in results.items()}
     for side, r in middle.items():
         print(
-            f"{side:16} {r['tokens'] / r['seconds']:8.1f} tokens/s  {r['tokens'] / r['cpu']:8.1f} tokens/CPU s  "
-            f"peak +{r['peak_mib']:6.0f} MiB  padding {r['padding']:.1%}  loss of one batch {r['loss']:.6f}"
+            f"{side:32} {r['tokens'] / r['seconds']:8.1f} tokens/s  {r['tokens'] / r['cpu']:8.1f} tokens/CPU s  "
+            f"peak +{r['peak_mib']:6.0f} MiB  loss of one batch {r['loss']:.6f}"
         )
     plain = middle["plain"]
     for side in SIDES[1:]:
@@ -81,7 +86,7 @@ def compare(args: argparse.Namespace, work: Path) -> None:
 def run(args: argparse.Namespace, side: str, work: Path, cache: Path) -> dict[str, float]:
     """One side in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--work", str(work)]
-    for name in ("layers", "responses", "epochs", "batch_size", "device", "dtype"):
+    for name in ("layers", "responses", "per_problem", "epochs", "batch_size", "device", "dtype"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     # The embedded model is found by the parent alone; the reference log-probs of each repeat start from nothing.
     environment = {**os.environ, "REWARDKIT_CACHE": str(cache)}
@@ -128,17 +133,18 @@ def train(args: argparse.Namespace) -> dict[str, float]:
             "batch_size": args.batch_size,
             "save_every": 10**6,
             "eval_every": 10**6,
+            "batching": "length" if args.side == "plain" or "length" in args.side else "problem",
         }
     )
     kind = ImplicitPRM(config)
     model = build_model(kind, config.model).to(args.device)
-    rows = load_rows(config.model, args.responses)
+    rows = load_rows(config.model, args.responses, args.per_problem)
     options = {
         "model": model,
         "args": training_arguments(config),
         "train_dataset": rows,
         "eval_dataset": [],
-        "data_collator": Padding(ResponseCollator()),
+        "data_collator": ResponseCollator(),
     }
     before = peak(args.device)
     started, cpu = time.perf_counter(), time.process_time()
@@ -146,18 +152,16 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     trainer.train()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     grown = peak(args.device) - before
-    padding = options["data_collator"]
     return {
         "seconds": seconds,
         "cpu": cpu,
         "tokens": float(args.epochs * sum(len(row["input_ids"]) for row in rows)),
         "peak_mib": grown,
-        "padding": 1 - padding.tokens / padding.places,
         "loss": one_loss(trainer, model, rows[: args.batch_size]),
     }
 
 
-def load_rows(model: str, count: int) -> list[dict[str, Any]]:
+def load_rows(model: str, count: int, per_problem: int) -> list[dict[str, Any]]:
     """Recorded answers as training rows; their labels take turns, since values do not change the speed."""
     from rewardkit.samples import sample_path
     from rewardkit.text.encode import encode_response
@@ -168,25 +172,11 @@ def load_rows(model: str, count: int) -> list[dict[str, Any]]:
     with gzip.open(sample_path("smollm2-traces"), "rt", encoding="utf-8") as file:
         for line in file:
             given = json.loads(line)
-            if len(rows) < count and given["text"].strip():
+            if len(rows) < count and given["sample"] < per_problem and given["text"].strip():
                 encoded = encode_response(tokenizer, given["prompt"], given["text"].splitlines(keepends=True))
                 row = {"input_ids": list(encoded.input_ids), "start": encoded.start, "labels": float(len(rows) % 2)}
-                rows.append({**row, "reference": 0.0})
+                rows.append({**row, "reference": 0.0, "problem": given["problem_id"]})
     return rows
-
-
-class Padding:
-    """Counts how much of the batches that a collator makes is padding."""
-
-    def __init__(self, collator: Any) -> None:
-        self.collator = collator
-        self.tokens = self.places = 0
-
-    def __call__(self, rows: Any) -> dict[str, Any]:
-        batch: dict[str, Any] = self.collator(rows)
-        self.tokens += int(batch["lengths"].sum())
-        self.places += batch["input_ids"].numel()
-        return batch
 
 
 def plain_trainer(beta: float, options: dict[str, Any]) -> Any:
@@ -221,13 +211,16 @@ def one_loss(trainer: Any, model: Any, rows: list[dict[str, Any]]) -> float:
 
     from rewardkit.train.implicit_data import ResponseCollator
     from rewardkit.train.implicit_trainer import fill_references
+    from rewardkit.train.sharing import SharingCollator
 
     torch.manual_seed(0)
     for name, parameter in sorted(model.named_parameters()):
         if ".lora_" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    fill_references(model, rows)
-    batch = {k: v.to(model.device) for k, v in ResponseCollator()(rows).items()}
+    share = getattr(trainer, "shares_prompts", False)
+    fill_references(model, rows, share=share)
+    collate = SharingCollator(ResponseCollator(), model.config.hidden_size) if share else ResponseCollator()
+    batch = trainer._prepare_inputs(collate(rows))
     with torch.no_grad():
         return float(trainer.compute_loss(model.eval(), batch))
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from sums import losses, sums
 from tiny import SEPARATOR, build_tiny_reward_model
 
@@ -37,11 +40,19 @@ def command(inputs: list[str], output: Path, batch_size: int, *options: str) -> 
     ]
 
 
-def run(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*arguments], capture_output=True, text=True, env=environment, timeout=300)  # type: ignore[list-item]
-    assert not check or done.returncode == 0, done.stderr
+def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    given = os.environ | (environment or {}) | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*arguments], capture_output=True, text=True, env=given, timeout=300)  # type: ignore[list-item]
+    assert done.returncode == 0, done.stderr
     return done
+
+
+def profile_environment(name: str, *options: str) -> dict[str, str]:
+    """What `accelerate launch` would give its processes under a shipped profile."""
+    launched = ["--config_file", str(find_profile(name)), *options, "-m", "rewardkit"]
+    arguments, *_ = _validate_launch_command(launch_command_parser().parse_args(launched))
+    environment: dict[str, str] = prepare_multi_gpu_env(arguments)
+    return environment
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +87,38 @@ def test_a_kill_of_two_processes_changes_nothing(inputs, alone, tmp_path):
     done = run(*arguments)
     assert json.loads(done.stdout[done.stdout.index("{") :])["resumed"]
     assert losses(tmp_path / "prm") == pytest.approx(alone, abs=2e-4)
+
+
+@pytest.mark.slow
+def test_two_fsdp2_processes_have_the_loss_curve_of_one(inputs, tmp_path):
+    """With shared prompts; the weights are sharded by the shipped profile but for its bfloat16."""
+    same = [*inputs, "lora=null", "batching=problem", "learning_rate=1e-3"]
+    run(*command(same, tmp_path / "one", 8, "epochs=1"))
+    sharded = command(same, tmp_path / "two", 4, "epochs=1")
+    script = Path(__file__).with_name("fsdp2_on_cpu.py")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    profile = profile_environment("fsdp2", "--mixed_precision", "no")
+    assert (profile["ACCELERATE_USE_FSDP"], profile["FSDP_VERSION"]) == ("true", "2")
+    run(*start, *sharded[3:], environment=profile)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-4)
+    one, two = (TokenRewardModel.load(tmp_path / name) for name in ("one", "two"))
+    trace = sums(1)[0].trace
+    assert two.score([trace])[0].scores == pytest.approx(one.score([trace])[0].scores, abs=1e-4)
+
+
+def test_accelerate_knows_every_key_of_every_profile():
+    """It takes keys of its sections that it does not know, in silence."""
+    known = vars(launch_command_parser().parse_args(["script.py"]))
+    for path in profiles().values():
+        held = load_config_from_file(str(path))  # raises for other keys
+        sections = {**held.fsdp_config, **held.deepspeed_config}
+        assert set(sections) <= set(known), path.name
+        arguments, *_ = _validate_launch_command(
+            launch_command_parser().parse_args(["--config_file", str(path), "-m", "rewardkit"])
+        )
+        assert arguments.use_fsdp == (path.stem == "fsdp2")
+        assert arguments.use_deepspeed == (path.stem == "deepspeed-zero3")
+        assert arguments.num_machines == (2 if path.stem == "two-nodes" else 1)
 
 
 def test_every_profile_says_how_it_is_run():
