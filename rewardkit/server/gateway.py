@@ -181,7 +181,12 @@ def named_models(scope: Scope, body: bytes) -> Iterator[str]:
         given = json.loads(body) if body else None
     except (ValueError, RecursionError):
         return  # the server tells what is wrong with it
-    if isinstance(given, dict) and isinstance(given.get("model"), str):
+    if scope["path"] == "/v1/chat/completions" and isinstance(given, dict):
+        # There the model names a search and its generator; any server can run it with its own scores.
+        options = given.get("search")
+        if isinstance(options, dict) and isinstance(options.get("reward_model"), str):
+            yield options["reward_model"]
+    elif isinstance(given, dict) and isinstance(given.get("model"), str):
         yield given["model"]
     elif isinstance(given, dict) and isinstance(given.get("grader"), dict):
         yield from _of_graders(given["grader"])

@@ -29,7 +29,7 @@ from rewardkit.server.plain import AppServer
 from rewardkit.server.traffic import Traffic, TrafficGate
 
 _OF_THE_GATEWAY = frozenset(
-    {"host", "port", "name", "api_key", "key_file", "open_to_all", "ssl_certfile", "ssl_keyfile", "search"}
+    {"host", "port", "name", "api_key", "key_file", "open_to_all", "ssl_certfile", "ssl_keyfile"}
 )
 """Options that no model has for itself."""
 _GPU_SHARE = 0.85

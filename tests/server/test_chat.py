@@ -239,6 +239,28 @@ def test_a_generator_that_is_down_is_503_and_too_many_searches_429(serving, clie
     assert answer.headers["retry-after"]
 
 
+def test_of_several_models_the_named_one_scores(serving, endpoint, tmp_path, monkeypatch):
+    from tiny import build_tiny_reward_model
+
+    from rewardkit.server.several import SeveralServers
+
+    endpoint.reply, endpoint.delay = numbered, 0.0
+    monkeypatch.setenv("GENERATOR_KEY", SECRET)
+    models = {"one": str(serving.folder), "two": str(build_tiny_reward_model(tmp_path / "two", seed=5))}
+    search = serving.config.search.model_dump(mode="json")
+    scores = {}
+    with (
+        SeveralServers({"models": models, "backend": "transformers", "port": 0, "search": search}) as server,
+        httpx.Client(trust_env=False) as http,
+    ):
+        for name in (None, "one", "two", "three"):
+            options = {"search": {"reward_model": name}} if name else {}
+            body = {"model": "best-of-1:m", "messages": QUESTION, "seed": 5, **options}
+            answer = http.post(f"{server.url}/chat/completions", json=body)
+            scores[name] = answer.json()["rewardkit"]["score"] if answer.status_code == 200 else answer.status_code
+    assert scores[None] == scores["one"] != scores["two"] and scores["three"] == 404
+
+
 def test_a_server_without_a_generator_says_how_to_get_one(serving):
     with (
         Server(serving.folder, backend="transformers", port=0) as server,
