@@ -1,8 +1,8 @@
 """FoVer's question at our size: does training on formal labels help on steps that no solver checks?
 
-    python benchmarks/formal_transfer.py --prmbench FOLDER [--quick]      # trains; about an hour of one CPU core
+    python benchmarks/formal_transfer.py --prmbench FOLDER [--quick]      # trains: some 20 minutes of an idle core
     python benchmarks/formal_transfer.py --prmbench FOLDER --frozen       # heads on frozen features alone
-    python benchmarks/formal_transfer.py --implicit                       # and implicit models from outcomes
+    python benchmarks/formal_transfer.py --implicit                       # and implicit models: half an hour more
 
 The lowest 20 layers of SmolLM2-135M-Instruct are trained (as `rewardkit train prm` does, with LoRA in the upper five of
 them and a head at the separators) on arithmetic labels, on logic labels and on half of each, with equal numbers of
@@ -97,7 +97,7 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     train, tests = read(args)
     shown = {name: f"{name} ({len(t.places)})" for name, t in tests.items()}
-    print(f"{'step AUROC':24}" + "".join(name.rjust(32) for name in shown.values()), flush=True)
+    print(f"{'step AUROC':28}" + "".join(name.rjust(32) for name in shown.values()), flush=True)
     learn = frozen(train, tests, args) if args.frozen else partial(trained, train, tests, args)
     runs: dict[str, list[Scores]] = {}
     for seed in range(args.seeds):
@@ -123,12 +123,12 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--processbench", default="sample:processbench-gsm8k")
     made.add_argument("--prmbench", help="a folder of PRMBench's files; left out without")
     made.add_argument("--seeds", type=int, default=3)
-    made.add_argument("--traces", type=int, default=150, help="in each training")
+    made.add_argument("--traces", type=int, default=240, help="in each training")
     made.add_argument("--tests", type=int, default=48, help="traces of each test")
     made.add_argument("--max-length", type=int, default=384, help="longer traces are left out, in tokens")
     made.add_argument("--layers", type=int, default=20, help="of the model, from below, over which the head stands")
     made.add_argument("--top-layers", type=int, default=5, help="of these, with adapters")
-    made.add_argument("--epochs", type=float, default=2.0)
+    made.add_argument("--epochs", type=float, default=3.0)
     made.add_argument("--batch-size", type=int, default=2)
     made.add_argument("--learning-rate", type=float, default=1e-3)
     made.add_argument("--implicit-learning-rate", type=float, default=3e-4)
@@ -151,13 +151,14 @@ def read(args: argparse.Namespace) -> tuple[dict[str, list[LabelledTrace]], dict
         tests[f"held-out {source}"] = Test(
             draw([r for r, out in zip(rows, apart, strict=True) if out], most), (source,)
         )
-    people = [up_to_first_error(r) for r in load_traces(args.processbench).rows]
-    few = most if not args.frozen else 200
-    tests["ProcessBench"] = Test(draw([r for r in people if reader.fits(r.trace)], few), ("human",))
+    people = load_traces(args.processbench, 200 if args.frozen else None).rows
+    people = [r for r in map(up_to_first_error, people) if reader.fits(r.trace)]
+    tests["ProcessBench"] = Test(draw(people, most), ("human",))
     if args.prmbench:
-        suite = suite_config("prmbench", {"model": "none", "output": "none", "data": args.prmbench})
-        injected = [r for part in suite.parts() for r in part.load().rows if reader.fits(r.trace)]
-        tests["PRMBench"] = Test(draw(injected, few), (injected[0].labels[0].source,))
+        values = {"model": "none", "output": "none", "data": args.prmbench, "max_rows": 40 if args.frozen else None}
+        parts = suite_config("prmbench", values).parts()
+        injected = [r for part in parts for r in part.load().rows if reader.fits(r.trace)]
+        tests["PRMBench"] = Test(draw(injected, most), (injected[0].labels[0].source,))
     return train, tests
 
 
@@ -371,10 +372,10 @@ def show(name: str, scores: dict[str, list[np.ndarray]], tests: dict[str, Test])
     for test, runs in scores.items():
         truth, problems = tests[test].truth, tests[test].problems
         found = bootstrap(mean_auroc, [truth, *runs], problems, n=500)
-        spread = np.std([step_auroc(run, truth) for run in runs]) if len(runs) > 1 else 0.0
-        interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}] ±{spread:.3f}"
+        spread = f" ±{np.std([step_auroc(run, truth) for run in runs]):.3f}" if len(runs) > 1 else ""
+        interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]{spread}"
         cells.append("none" if found.value is None else f"{found.value:.3f}{interval}")
-    print(f"{name:24}" + "".join(cell.rjust(32) for cell in cells), flush=True)
+    print(f"{name:28}" + "".join(cell.rjust(32) for cell in cells), flush=True)
 
 
 def conclude(rows: dict[str, dict[str, list[np.ndarray]]], tests: dict[str, Test]) -> None:
