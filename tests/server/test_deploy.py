@@ -33,7 +33,7 @@ EXPRESSIONS = {f"panel {p['title']} {t['refId']}": t["expr"] for p in PANELS for
 
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300, **options)
 
 
 def tool(name: str, package: str) -> str:
