@@ -15,11 +15,12 @@ import json
 import time
 from pathlib import Path
 
-from self_reward import HELD_OUT, SCRATCH, sampled, shared_out, teach
+from self_reward import HELD_OUT, SCRATCH, shared_out, teach
 
 from rewardkit.evaluate.run import run_eval
 from rewardkit.evaluate.suites import suite_config
-from rewardkit.store.config import TracesConfig
+from rewardkit.generate import GeneratorConfig
+from rewardkit.store.config import ProblemsConfig
 from rewardkit.store.files import write_text
 from rewardkit.synth import SynthConfig, run_synth
 from rewardkit.train import train
@@ -38,7 +39,7 @@ def main() -> None:
     args = options.parse_args()
     if args.quick:
         args.output /= "quick"
-    taught, most, held, n = (30, 40, 10, 4) if args.quick else (401, 400, 200, 16)
+    taught, most, held, n = (30, 40, 10, 4) if args.quick else (401, 300, 150, 16)
     args.output.mkdir(parents=True, exist_ok=True)
     began, cpu = time.perf_counter(), time.process_time()
     policy = args.base or teach(args.output / "base", SCRATCH["problems"], taught)
@@ -61,17 +62,19 @@ def main() -> None:
 
 
 def labelled(folder: Path, policy: str, problems: list[Problem], n: int) -> None:
-    """A dataset of n answers to each problem, its steps labelled."""
-    answers = folder.with_suffix(".jsonl")
-    if not answers.is_file():
-        rows = [
-            {"problem": p.prompt, "answer": p.answer, "response": text}
-            for p, texts in zip(problems, sampled(policy, problems, n, SCRATCH, seed=0), strict=True)
-            for text in texts
-        ]
-        write_text(answers, "".join(json.dumps(row) + "\n" for row in rows))
-    source = TracesConfig(source=str(answers))
-    run_synth(SynthConfig(traces=source, split="lines", labelers=tuple(SOURCES), output=str(folder)))
+    """A dataset of n answers to each problem, its steps labelled (`rewardkit synth`; equal answers stay n answers)."""
+    asked = folder.with_suffix(".jsonl")
+    write_text(asked, "".join(json.dumps({"problem": p.prompt, "answer": p.answer}) + "\n" for p in problems))
+    generator = GeneratorConfig(
+        model=policy,
+        samples=n,
+        temperature=1.0,
+        max_new_tokens=SCRATCH["max_completion_length"],
+        batch_size=160,
+        device="cpu",
+    )
+    source = ProblemsConfig(source=str(asked))
+    run_synth(SynthConfig(problems=source, generator=generator, labelers=tuple(SOURCES), output=str(folder)))
 
 
 def show(model: Path, data: Path, source: str) -> None:

@@ -53,9 +53,9 @@ SCRATCH: dict[str, Any] = {
     ),
     "lora": None,
     "batch_size": 96,
-    "steps": 50,
+    "steps": 60,
     "max_completion_length": 24,
-    "learning_rate": 2e-4,
+    "learning_rate": 1e-4,
 }
 REAL: dict[str, Any] = {
     "problems": ProblemsConfig(
