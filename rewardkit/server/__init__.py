@@ -21,6 +21,13 @@
     host.py           inside vLLM's process: drain, and the end when the engine dies
     causes.py         why an engine ended, in one line
     reaper.py         runs the engine so that it never outlives who started it
+    memo.py           scores of the steps that lie inside the engine's prefix cache
+    vllm_implicit.py  policy and reference in one pooling model
+    adapters.py       LoRA adapters beside their base
+    several.py        several models at one address; gateway.py selects by the request's model
+    graders.py        OpenAI's graders; ranking.py: scores and ranks of documents
+    chat.py           search behind the chat API; chat_search.py runs it
+    page.py           the page at /
 
-Left out so far: adapters beside the base model, generative and implicit models, images.
+Left out so far: images, token ids in place of text.
 """
