@@ -51,7 +51,7 @@ def _reducer_without_file(name: str) -> str:
 
 
 ReducerName = Annotated[
-    str, AfterValidator(_reducer_without_file), WithJsonSchema({"type": "string", "pattern": PATTERN})
+    Text, AfterValidator(_reducer_without_file), WithJsonSchema({"type": "string", "pattern": PATTERN})
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 from pathlib import Path
 
 import httpx
@@ -55,3 +56,15 @@ def test_the_openapi_description_is_true(fuzzer, tiny_reward_model, examples, se
 def test_every_route_of_ours_is_described(tiny_reward_model):
     app = create_app(load_scorer(tiny_reward_model, name="prm"))
     assert app.openapi()["paths"].keys() == ANSWERS.keys()
+
+
+@pytest.mark.parametrize("field", ["model", "aggregate", "split_by", "user", "nothing"])
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(tiny_reward_model, field):
+    app = create_app(load_scorer(tiny_reward_model, name="prm"))
+    body = json.dumps({"input": {"prompt": "1+1?", "steps": ["2"]}, field: "\ud800"})
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
+            return await http.post("/v1/rewards", content=body, headers={"Content-Type": "application/json"})
+
+    assert asyncio.run(run()).status_code == 400
