@@ -32,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the slow tests unless asked for, and the GPU tests where there is no GPU, each with its reason.
 
-    Each file, and each fixture that is dear and serves several files, stays in one process (`--dist loadgroup`); what is
-    long starts first, so that no process waits for the other at the end.
+    Each file, and each fixture that is dear and serves several files, stays in one process (`--dist loadgroup`); what
+    is long starts first, so that no process waits for the other at the end.
     """
     if not config.getoption("--slow"):
         _skip(items, "slow", "slow: run with --slow")
