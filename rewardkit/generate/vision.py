@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import warnings
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ class VisionGenerator:
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
+        if importlib.util.find_spec("PIL") is None:
+            raise ConfigError("generator.kind=vision needs Pillow to decode images: pip install 'rewardkit[images]'")
         self.config = config
         self._device = pick_device(config.device)
         self._model, self._processor = _load(config, self._device)
