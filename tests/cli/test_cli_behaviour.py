@@ -12,7 +12,6 @@ import pytest
 
 import rewardkit
 from rewardkit import cli as command_line
-from rewardkit.models.spec import RewardModelSpec
 
 RESUME = """
 import signal
@@ -95,13 +94,10 @@ def test_model_folder_without_its_spec_is_one_line(cli, tmp_path, command):
     assert "Traceback" not in done.stderr
 
 
-def test_port_in_use_is_one_line(cli, tmp_path):
-    (tmp_path / "model").mkdir()
-    RewardModelSpec(kind="token", separator_id=5).save(tmp_path / "model")
-    (tmp_path / "model" / "config.json").write_text(json.dumps({"architectures": ["LlamaForTokenClassification"]}))
+def test_port_in_use_is_one_line(cli, tiny_reward_model):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = cli("serve", "model", f"port={port}")
+        done = cli("serve", str(tiny_reward_model), f"port={port}")
     assert done.returncode == 1, done.stderr
     assert str(port) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -80,5 +80,5 @@ def test_what_cannot_be_served_beside_a_base_is_refused(folders, tiny_reward_mod
         adapter_flags({"x": other}, "token")
     with pytest.raises(ConfigError, match="no adapters beside outcome models"):
         adapter_flags({"x": other}, "outcome")
-    with pytest.raises(ConfigError, match="implicit models are not served beside their base"):
+    with pytest.raises(ConfigError, match="adapters of implicit models are not served"):
         Server(build_implicit(tmp_path / "implicit"), adapters={"x": str(other)}, **serve)
