@@ -11,26 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pydantic import Field, model_validator
 
 from rewardkit.config import Config
 from rewardkit.errors import DataError
-from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
-from rewardkit.generate.base import matched
+from rewardkit.executors import Executor, ExecutorConfig, Generated, Unit, load_executor
+from rewardkit.generate import GenerationRequest, GeneratorConfig
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
-from rewardkit.generate.usage import usage
+from rewardkit.generate.usage import tokens, usage
 from rewardkit.store import BadRow, LabelledTrace, load_traces, write_dataset
 from rewardkit.store.config import ProblemsConfig as ProblemsConfig
 from rewardkit.store.config import SourceConfig as SourceConfig
 from rewardkit.store.config import TracesConfig as TracesConfig
-from rewardkit.store.dataset import from_record, read_manifest
+from rewardkit.store.dataset import counted, from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import Source
 from rewardkit.store.sources import carried
@@ -40,14 +40,11 @@ from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, Trace, content_id
 
-if TYPE_CHECKING:
-    from rewardkit.labelers.pool import LabelPool
-
 _ROWS_PER_WORKER = 64
 """Existing traces that are labelled between two writes to disk, for each process."""
 
-Progress = Callable[[int, int], None]
-"""Called with (items done, items in all) after each batch."""
+Progress = Callable[[int, int, Mapping[str, int]], None]
+"""Called after each batch: items done, items in all, and this sitting's ``labels``, ``abstained`` and ``errors``."""
 
 
 class SynthConfig(Config):
@@ -62,6 +59,7 @@ class SynthConfig(Config):
         labelers: names of labelers, or ``path/to/file.py:Class``.
         labeler_options: from a labeler's name to its options, such as ``{vote: {tie: first}}``.
         label_workers: how many processes label; more pay where a label costs milliseconds (proofs, formulas).
+        executor: where the work is done: here, or over the machines of a Ray cluster, see `ExecutorConfig`.
         allow_code: let labelers such as ``code`` run, in a sandbox, programs that a model wrote.
         output: the folder of the run.
         seed: of the sampling.
@@ -76,6 +74,7 @@ class SynthConfig(Config):
     labelers: tuple[str, ...] = ()
     labeler_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     label_workers: int = Field(default=1, ge=1)
+    executor: ExecutorConfig = ExecutorConfig()
     allow_code: bool = False
     output: str
     seed: int = 0
@@ -92,6 +91,8 @@ class SynthConfig(Config):
     def _one_source(self) -> SynthConfig:
         if (self.problems is None) == (self.traces is None):
             raise ValueError("give either problems.source (to generate) or traces.source (to label what there is)")
+        if self.executor.kind == "ray" and self.label_workers > 1:
+            raise ValueError("label_workers is of executor=local; with executor=ray give executor.workers")
         return self
 
 
@@ -128,31 +129,38 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         DataError: the source cannot be read, or not one trace came out.
     """
     from rewardkit.labelers.groups import label_groups, load_labelers
-    from rewardkit.labelers.pool import LabelPool, close_all
+    from rewardkit.labelers.pool import close_all
 
     names, groups = load_labelers(config.labelers, config.labeler_options)
-    pool = LabelPool(names, workers=config.label_workers, allow_code=config.allow_code)
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
+    tally: Counter[str] = Counter()
+    executor = load_executor(
+        config.executor,
+        config.generator,
+        names,
+        label_workers=config.label_workers,
+        allow_code=config.allow_code,
+        spent=lambda: tokens(state.all_generations()),
+    )
     with RunState(config.output, _bound(config)) as state:
         state.begin(work.ids, work.inputs)
         output = Path(config.output)
         if state.finished and (output / "manifest.json").is_file() and (output / "data").is_dir():
             return SynthResult(output, read_manifest(output), already_done=True)
         try:
-            _work_off(config, work, pool, state, progress)
-            label_groups(groups, state, progress)
+            _work_off(config, work, executor, state, progress, tally)
+            label_groups(groups, state, progress, tally)
         finally:
-            pool.close()
+            executor.close()
             close_all(groups)
-            work.close()
         manifest = _export(config, work, state)
         state.finish()
     return SynthResult(output, manifest, already_done=False)
 
 
 def _bound(config: SynthConfig) -> dict[str, Any]:
-    """What a folder is bound to: all but where it lies, how many label, where an endpoint is and what it may cost."""
-    free: dict[str, Any] = {"output": True, "label_workers": True, "generator": {"endpoint": True}}
+    """What a folder is bound to: all but where it lies, who works on it, where an endpoint is and what it may cost."""
+    free: dict[str, Any] = {"output": True, "label_workers": True, "executor": True, "generator": {"endpoint": True}}
     bound = config.model_dump(mode="json", exclude=free)
     bound["labeler_options"] = _without_endpoints(bound["labeler_options"])
     return bound
@@ -184,11 +192,19 @@ def export_generations(folder: str | Path, path: str | Path) -> int:
 
 
 class Work(Protocol):
-    """A fixed list of items, each of which becomes one trace; ``close`` ends what it started."""
+    """A fixed list of items, each of which becomes one trace."""
 
     ids: list[str]
     inputs: dict[str, str]
     bad: tuple[BadRow, ...]
+
+    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
+        """What must be generated before the items from `start` up to `stop` have traces; nothing once it is stored."""
+        ...
+
+    def stored(self, generated: Generated) -> list[dict[str, Any]]:
+        """What was generated as the run keeps it: with what `write_generations` needs."""
+        ...
 
     def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
         """For each item from `start` up to `stop`, the function that makes its trace (or raises, for a bad row)."""
@@ -198,16 +214,13 @@ class Work(Protocol):
         """How to name an item to a person."""
         ...
 
-    def close(self) -> None: ...
-
 
 class GenerateWork:
-    """Problems times samples, answered by a generator that is only made when a text is missing."""
+    """Problems times samples, each answered by a generator."""
 
     def __init__(self, config: SynthConfig) -> None:
         assert config.problems is not None
         self._config = config
-        self._generator: Generator | None = None
         source = config.problems
         loaded = source.load()
         self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
@@ -217,13 +230,22 @@ class GenerateWork:
             self.inputs[config.generator.source] = Source(config.generator.source).digest()
         self.bad = loaded.bad
 
+    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
+        """See `Work`. A batch is asked for as a whole: its sampling is seeded as one."""
+        missing = None in state.generations(start, stop)
+        return [self._request(position) for position in range(start, stop)] if missing else []
+
+    def stored(self, generated: Generated) -> list[dict[str, Any]]:
+        """See `Work`."""
+        items = self._items[generated.start : generated.start + len(generated.answers)]
+        return [
+            {**asdict(answer), "problem_id": problem.id, "prompt": problem.text, "sample": sample}
+            for (problem, sample), answer in zip(items, generated.answers, strict=True)
+        ]
+
     def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
         """See `Work`."""
-        stored = state.generations(start, stop)
-        if None in stored:
-            state.put_generations(start, self._generate(state, start, stop))
-            stored = state.generations(start, stop)
-        for (problem, sample), value in zip(self._items[start:stop], stored, strict=True):
+        for (problem, sample), value in zip(self._items[start:stop], state.generations(start, stop), strict=True):
             assert value is not None
             yield lambda p=problem, s=sample, v=value: _generated_trace(p, s, v, self._config.split)  # type: ignore[misc]
 
@@ -231,22 +253,6 @@ class GenerateWork:
         """See `Work`."""
         problem, sample = self._items[position]
         return f"problem {problem.id} sample {sample}"
-
-    def close(self) -> None:
-        """See `Work`."""
-        from rewardkit.labelers.pool import close_all
-
-        close_all([self._generator])
-
-    def _generate(self, state: RunState, start: int, stop: int) -> list[dict[str, Any]]:
-        if self._generator is None:
-            self._generator = load_generator(self._config.generator)
-            if hasattr(self._generator, "spent"):  # its budget is that of the run, over all sittings
-                used = usage(state.all_generations())
-                self._generator.spent = used["prompt_tokens"] + used["completion_tokens"]
-        requests = [self._request(position) for position in range(start, stop)]
-        answers = matched(requests, self._generator.generate(requests), self._config.generator.kind)
-        return [_stored(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _request(self, position: int) -> GenerationRequest:
         problem, sample = self._items[position]
@@ -276,6 +282,14 @@ class LabelWork:
         self.inputs = {source.source: loaded.digest}
         self.bad = loaded.bad
 
+    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
+        """See `Work`: nothing is generated."""
+        return []
+
+    def stored(self, generated: Generated) -> list[dict[str, Any]]:
+        """See `Work`: nothing was generated."""
+        raise AssertionError("existing traces are labelled alone")
+
     def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
         """See `Work`."""
         for row in self._rows[start:stop]:
@@ -284,9 +298,6 @@ class LabelWork:
     def where(self, position: int) -> str:
         """See `Work`."""
         return f"trace {self.ids[position]}"
-
-    def close(self) -> None:
-        """See `Work`: nothing was."""
 
 
 def item_seed(seed: int, id: str) -> int:
@@ -298,30 +309,44 @@ def item_seed(seed: int, id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:4], "big") >> 1
 
 
-def _work_off(config: SynthConfig, work: Work, pool: LabelPool, state: RunState, progress: Progress | None) -> None:
-    """Batches have fixed bounds, so that a batch that was cut short is made again as it was."""
+def _work_off(
+    config: SynthConfig, work: Work, executor: Executor, state: RunState, progress: Progress | None, tally: Counter[str]
+) -> None:
+    """Batches have fixed bounds, so that a batch that was cut short is made again as it was.
+
+    Results come in any order, and each is stored in its batch's place: one that comes twice counts once.
+    """
     total, size = len(work.ids), config.generator.batch_size
     if config.traces is not None:  # nothing is generated: batches may be as long as the processes like them
-        size = max(size, _ROWS_PER_WORKER * pool.workers)
-    first = state.first_open()
-    if first is None:
-        return
-    if progress:
-        progress(first, total)
-    for start in range(first - first % size, total, size):
-        began = time.monotonic()
+        size = max(size, _ROWS_PER_WORKER * config.label_workers)
+    made: dict[int, list[LabelledTrace | str]] = {}
+
+    def unit(start: int) -> Unit:
         stop = min(start + size, total)
-        records = _labelled(list(work.traces(state, start, stop)), pool)
-        state.put_rows(start, records, time.monotonic() - began)
+        requests = work.requests(state, start, stop)
+        if requests:
+            return Unit(start, requests=tuple(requests))
+        made[start] = [_made(make) for make in work.traces(state, start, stop)]
+        return Unit(start, rows=tuple(row for row in made[start] if isinstance(row, LabelledTrace)))
+
+    waiting, began = deque(state.open_batches(size)), time.monotonic()
+    if progress and waiting:
+        progress(state.done(), total, dict(tally))
+    while waiting or executor.busy():
+        while waiting and executor.has_room():
+            executor.submit(unit(waiting.popleft()))
+        result = executor.take()
+        if isinstance(result, Generated):
+            state.put_generations(result.start, work.stored(result))
+            executor.submit(unit(result.start))
+            continue
+        labelled = iter(result.records)
+        records = [next(labelled) if isinstance(row, LabelledTrace) else row for row in made.pop(result.start)]
+        state.put_rows(result.start, records, time.monotonic() - began)
+        began = time.monotonic()
+        tally.update(counted(records))
         if progress:
-            progress(stop, total)
-
-
-def _labelled(makers: Sequence[Callable[[], LabelledTrace]], pool: LabelPool) -> list[dict[str, Any] | str]:
-    """The finished record of each item, or the reason why there is none."""
-    made = [_made(make) for make in makers]
-    records = iter(pool.label([row for row in made if isinstance(row, LabelledTrace)]))
-    return [next(records) if isinstance(row, LabelledTrace) else row for row in made]
+            progress(state.done(), total, dict(tally))
 
 
 def _made(make: Callable[[], LabelledTrace]) -> LabelledTrace | str:
@@ -346,16 +371,6 @@ def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule:
     meta |= carried(problem)
     answer = extract_answer(value["text"])
     return LabelledTrace(Trace.create(problem, steps, answer, model=value["model"], sample=sample, meta=meta))
-
-
-def _stored(request: GenerationRequest, answer: Generation) -> dict[str, Any]:
-    """A generation as the run keeps it: with what `write_generations` needs."""
-    return {
-        **asdict(answer),
-        "problem_id": request.problem.id,
-        "prompt": request.problem.text,
-        "sample": request.sample,
-    }
 
 
 def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:

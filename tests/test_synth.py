@@ -196,7 +196,18 @@ def test_exported_generations_replay_to_the_same_dataset(tmp_path, recorded):
 def test_progress_counts_to_the_end(tmp_path, recorded):
     seen = []
     run_synth(config(tmp_path / "run", recorded, "generator.batch_size=16"), lambda *x: seen.append(x))
-    assert seen == [(0, 40), (16, 40), (32, 40), (40, 40)]
+    assert [counts[:2] for counts in seen] == [(0, 40), (16, 40), (32, 40), (40, 40)]
+
+
+def test_progress_counts_labels_abstentions_and_errors(tmp_path, recorded, own):
+    seen = []
+    labelers = ("arithmetic", f"{own}:Picky")
+    wanted = config(tmp_path / "run", recorded).model_copy(update={"labelers": labelers})
+    labels = run_synth(wanted, lambda *x: seen.append(x)).counts["labels"]
+    found = [sum(counts.values()) for counts in labels.values()]
+    abstained = sum(counts["abstained"] for counts in labels.values())
+    assert seen[-1] == (40, 40, {"labels": sum(found), "abstained": abstained, "errors": 20})
+    assert abstained > 0
 
 
 def test_nothing_but_bad_rows_is_an_error_that_keeps_the_reasons(tmp_path):

@@ -63,16 +63,50 @@ class ProgressLine:
         self._began = time.monotonic()
         self._first: int | None = None
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, tally: Mapping[str, int] = {}) -> None:
         if not self._watched:
             return
-        if self._first is None:
-            self._first = done
-        passed = time.monotonic() - self._began
-        made = done - self._first
-        left = f", {passed / made * (total - done):.0f} s left" if made else ""
-        end = "\n" if done == total else ""
-        print(f"\r\033[K{done:,} of {total:,} {self._what}{left}", end=end, file=sys.stderr, flush=True)
+        if self._first is None or done < self._first:  # another round has begun
+            self._first, self._began = done, time.monotonic()
+        line = progress_line(done, total, self._what, done - self._first, time.monotonic() - self._began, tally)
+        print(f"\r\033[K{line}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def progress_line(done: int, total: int, what: str, made: int, seconds: float, tally: Mapping[str, int]) -> str:
+    """How far a run is: rate and time left, and of what it made the share without a verdict and the errors.
+
+    Args:
+        done: items finished.
+        total: items in all.
+        what: they are, in the plural.
+        made: of `done`, those of this sitting.
+        seconds: that `made` took.
+        tally: ``labels``, ``abstained`` and ``errors`` so far, where they are counted.
+
+    >>> progress_line(300, 1000, "traces", 200, 40.0, {"labels": 1600, "abstained": 400, "errors": 2})
+    '300 of 1,000 traces, 5.0/s, 2 min 20 s left, 25% of labels abstained, 2 errors'
+    """
+    parts = [f"{done:,} of {total:,} {what}"]
+    if made and seconds > 0:
+        left = round(seconds / made * (total - done))
+        parts += [f"{made / seconds:,.1f}/s", f"{_span(left)} left"]
+    if tally.get("labels"):
+        parts.append(f"{tally.get('abstained', 0) / tally['labels']:.0%} of labels abstained")
+    if tally.get("errors"):
+        parts.append(f"{tally['errors']:,} error{'s' if tally['errors'] > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _span(seconds: int) -> str:
+    """A time for people.
+
+    >>> _span(9), _span(140), _span(7900)
+    ('9 s', '2 min 20 s', '2 h 11 min')
+    """
+    minutes, rest = divmod(seconds, 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

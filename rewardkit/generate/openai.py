@@ -38,6 +38,9 @@ class OpenAIGenerator:
         ConfigError: the package openai is missing, there is no key for OpenAI's own endpoint, or no cache.
     """
 
+    in_driver = True
+    """One cache and one budget for the run, whatever machines label."""
+
     def __init__(self, config: GeneratorConfig) -> None:
         if importlib.util.find_spec("openai") is None:
             raise ConfigError("generator.kind=openai needs the official client: pip install 'openai>=2'")

@@ -39,6 +39,9 @@ class ReplayGenerator:
         DataError: it cannot be read, or holds no record.
     """
 
+    in_driver = True
+    """Nothing to compute: the file need not lie on every machine."""
+
     def __init__(self, config: GeneratorConfig) -> None:
         if config.source is None:
             raise ConfigError("generator.kind=replay needs generator.source: recorded generations or a dataset folder")

@@ -36,3 +36,13 @@ def usage(generations: Iterable[Mapping[str, Any]], price: Price | None = None) 
         cost = used["prompt_tokens"] * price.prompt + used["completion_tokens"] * price.completion
         used["cost"] = round(cost / 1e6, 6)
     return used
+
+
+def tokens(generations: Iterable[Mapping[str, Any]]) -> int:
+    """The tokens of `usage`, read and written together: what a budget counts.
+
+    >>> tokens([{"finish_reason": "stop", "prompt_tokens": 900, "tokens": 100}])
+    1000
+    """
+    used = usage(generations)
+    return int(used["prompt_tokens"] + used["completion_tokens"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from rewardkit.errors import ConfigError, RewardKitError
 from rewardkit.labelers import LABELERS, GroupLabeler, load_labeler
 from rewardkit.registry import load
-from rewardkit.store.dataset import from_record
+from rewardkit.store.dataset import counted, from_record
 from rewardkit.store.state import RunState
 from rewardkit.types import StepLabel, Trace
 
@@ -47,15 +48,25 @@ def group_of(trace: Trace) -> str:
 
 
 def label_groups(
-    labelers: Sequence[GroupLabeler], state: RunState, progress: Callable[[int, int], None] | None = None
+    labelers: Sequence[GroupLabeler],
+    state: RunState,
+    progress: Callable[[int, int, Mapping[str, int]], None] | None = None,
+    tally: Counter[str] | None = None,
 ) -> None:
     """Label the finished rows of a run with each labeler, or go on with it.
+
+    Args:
+        labelers: each in turn.
+        state: of the run.
+        progress: called with traces labelled, traces in all, and the tally, after some problems.
+        tally: counts on: ``labels``, ``abstained``.
 
     Raises:
         RewardKitError: a labeler cannot work at all; what it had labelled is kept.
     """
     if not labelers:
         return
+    tally = Counter() if tally is None else tally
     groups: dict[str, list[int]] = {}
     for position, record in state.items():
         groups.setdefault(group_of(from_record(record).trace), []).append(position)
@@ -74,8 +85,9 @@ def label_groups(
             usage = asker.usage if asker is not None else {}
             state.put_group_labels(labeler.name, labels, usage, time.monotonic() - began)
             seen += len(unit)
+            tally.update(counted({"labels": given} for given in labels.values()))
             if progress:
-                progress(seen, total)
+                progress(seen, total, dict(tally))
 
 
 def _units(groups: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:

@@ -264,6 +264,23 @@ def verdict(label: StepLabel) -> str:
     return "correct" if label.p_correct >= 0.5 else "wrong"
 
 
+def counted(records: Iterable[Mapping[str, Any] | str]) -> Counter[str]:
+    """``labels``, ``abstained`` among them, and ``errors``: the records that are but a reason.
+
+    >>> counted([{"labels": [{"p_correct": None}, {"p_correct": 0.5}]}, "labeler x: KeyError: 1"])
+    Counter({'labels': 2, 'abstained': 1, 'errors': 1})
+    """
+    counts: Counter[str] = Counter()
+    for record in records:
+        if isinstance(record, str):
+            counts["errors"] += 1
+            continue
+        labels = record["labels"]
+        counts["labels"] += len(labels)
+        counts["abstained"] += sum(label["p_correct"] is None for label in labels)
+    return counts
+
+
 def _write_shards(folder: Path, rows: Iterator[LabelledTrace], rows_per_file: int) -> None:
     for number in itertools.count():
         shard = itertools.islice(rows, rows_per_file)

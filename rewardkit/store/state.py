@@ -148,10 +148,13 @@ class RunState:
         (count,) = self._db.execute("SELECT COUNT(*) FROM items WHERE row IS NOT NULL OR bad IS NOT NULL").fetchone()
         return int(count)
 
-    def first_open(self) -> int | None:
-        """The position of the first unfinished item, or None."""
-        (position,) = self._db.execute("SELECT MIN(position) FROM items WHERE row IS NULL AND bad IS NULL").fetchone()
-        return position if position is None else int(position)
+    def open_batches(self, size: int) -> list[int]:
+        """Where the batches of `size` items begin that hold an unfinished one, in order."""
+        found = self._db.execute(
+            "SELECT DISTINCT position / ? * ? AS start FROM items WHERE row IS NULL AND bad IS NULL ORDER BY start",
+            (size, size),
+        )
+        return [start for (start,) in found]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The finished rows in order, with the labels of `put_group_labels` for older ones of that source.
