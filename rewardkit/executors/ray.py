@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -206,6 +207,8 @@ class RayExecutor:
 
 
 def _init(ray: Any, config: ExecutorConfig) -> None:
+    if config.address is not None and config.address != "auto":
+        _see_address(config.address)
     options: dict[str, Any] = {"address": config.address or "local", "log_to_driver": False, "logging_level": "ERROR"}
     if config.address is None:
         options["include_dashboard"] = False
@@ -214,10 +217,26 @@ def _init(ray: Any, config: ExecutorConfig) -> None:
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ConfigError(
-            f"executor.address={config.address}: {' '.join(str(error).split())[:300]}; begin a cluster with "
-            "`ray start --head`, or leave the address out for one on this machine"
-        ) from None
+        raise _no_cluster(config.address, error) from None
+
+
+def _see_address(address: str) -> None:
+    """Find out at once that nobody listens there: Ray itself takes minutes to say so."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ConfigError(f"executor.address={address}: give 'auto', or HOST:PORT as `ray start --head` prints it")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:300]
+    return ConfigError(
+        f"executor.address={address}: {reason}; begin a cluster with `ray start --head`, or leave the address out for "
+        "one on this machine"
+    )
 
 
 def _places(config: ExecutorConfig, resources: dict[str, float]) -> int:

@@ -195,6 +195,12 @@ def test_an_executor_is_named_alone_or_with_its_options(own):
         load_config(SynthConfig, "synth", "gsm8k-replay", ["executor=ray", "label_workers=2"])
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "ray://127.0.0.1:10001", "somewhere"])
+def test_an_address_where_no_cluster_is_is_said_at_once(own, address):
+    with pytest.raises(ConfigError, match=f"^executor.address={address}: .*`ray start --head`"):
+        run_synth(config(own, "none", kind="ray", address=address))
+
+
 def test_who_does_the_work_may_change_between_two_sittings(own):
     first = run_synth(config(own, "run"))
     again = run_synth(config(own, "run", kind="ray"))

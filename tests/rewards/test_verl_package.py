@@ -90,7 +90,7 @@ def test_samples_of_a_prompt_meet_across_verls_ray_workers(verl, tmp_path):
     tokenizer = build_tiny_tokenizer()
     tokenizer.save_pretrained(tmp_path)
     rows = [(uid, text, "train") for text in ("#### 2", "#### 4", "#### 2", "#### 2") for uid in ("a", "b")]
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     try:
         manager = RewardLoopManager(settings(tmp_path, n=4))
         found = manager.compute_rm_score(batch(verl, tokenizer, rows))  # half of each group goes to each worker
