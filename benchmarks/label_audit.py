@@ -189,7 +189,7 @@ def retrain(source: str, rates: Sequence[float], seeds: int) -> None:
             print(f"| `{way}` | {share:.0%} | {' | '.join(cells)} |", flush=True)
             hits = {name: np.mean((p >= 0.5) == truth) for name, p in pooled.items()}
             gains.append(hits["verified"] - hits["verified at random"])
-    print("+ and -: better or worse than nothing, the paired interval of the accuracy over problems leaves out 0")
+    print("+, -: better, worse than nothing; >, <: than verified at random; accuracy, paired interval over problems")
     print(f"{source}, accuracy of verifying suspects less random steps: {np.mean(gains):+.3f} (target > 0)")
     print(f"CPU seconds: {time.process_time() - began:.0f}")
 
@@ -239,11 +239,18 @@ CURES: dict[str, Callable[[Any, Any, Any, Any], tuple[Any, Any]]] = {
 def _cell(name: str, pooled: dict[str, Any], truth: Any, groups: Any) -> str:
     hit = {key: ((p >= 0.5) == truth).astype(float) for key, p in pooled.items()}
     found = bootstrap(np.mean, [hit[name]], groups, n=500)
-    more = paired_difference(
-        lambda a, b: float(a.mean()), lambda a, b: float(b.mean()), [hit[name], hit["nothing"]], groups, n=500
+    signs = _sign(hit[name], hit["nothing"], groups, "+", "-")
+    if name == "verified":
+        signs += _sign(hit[name], hit["verified at random"], groups, ">", "<")
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]{signs}, {step_auroc(pooled[name], truth):.3f}"
+
+
+def _sign(first: Any, second: Any, groups: Any, better: str, worse: str) -> str:
+    """A mark where one accuracy is above or below another beyond luck."""
+    found = paired_difference(
+        lambda a, b: float(a.mean()), lambda a, b: float(b.mean()), [first, second], groups, n=500
     )
-    sign = "+" if more.low > 0 else "-" if more.high < 0 else ""  # type: ignore[operator]
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]{sign}, {step_auroc(pooled[name], truth):.3f}"
+    return better if (found.low or 0) > 0 else worse if (found.high or 0) < 0 else ""
 
 
 if __name__ == "__main__":
