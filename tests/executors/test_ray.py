@@ -102,16 +102,21 @@ def cluster():
     """Two nodes of one CPU; when the module ends, no process of Ray is left."""
     from ray.cluster_utils import Cluster
 
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    before = below()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args=nodes)
     cluster.second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.started = set()  # seen while their parents live: orphans belong to nobody
     yield cluster
+    started = cluster.started | below()
     cluster.shutdown()
-    children = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    gone, alive = psutil.wait_procs(children, timeout=30)
-    assert not alive, alive
+    _, alive = psutil.wait_procs((started | below()) - before, timeout=30)
+    assert started - before and not alive
+
+
+def below():
+    return set(psutil.Process().children(recursive=True))
 
 
 @pytest.fixture
@@ -159,6 +164,7 @@ def kill_when_held(cluster, held):
     deadline = time.monotonic() + 120
     while not held.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    cluster.started |= below()
     cluster.remove_node(cluster.second, allow_graceful=False)
 
 
