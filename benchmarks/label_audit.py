@@ -23,7 +23,7 @@ import argparse
 import gzip
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.retrain:
         for source in ("arithmetic",) if options.quick else ("arithmetic", "logic"):
-            retrain(source, RATES[2:3] if options.quick else RATES[1:], 2 if options.quick else max(options.seeds, 5))
+            retrain(source, options.quick, max(options.seeds, 5))
         return
     sets = {"ProcessBench, human labels": human(options.more), "SmolLM2, arithmetic labels": arithmetic(options.quick)}
     rates, seeds = (RATES[1:3], 1) if options.quick else (RATES, options.seeds)
@@ -167,10 +167,11 @@ def one(
     return float(flipped.mean()), float(alone), float(ours), recall, float(judged)
 
 
-def retrain(source: str, rates: Sequence[float], seeds: int) -> None:
+def retrain(source: str, quick: bool, seeds: int) -> None:
     """The table of retrained heads; pooled over the seeds, intervals by problem."""
     began = time.process_time()
-    _, steps = formal_steps(source)
+    _, steps = formal_steps(source, quick)
+    rates, seeds = (RATES[2:3], 2) if quick else (RATES[1:], seeds)
     head = f"SmolLM2, {source} labels: {len(steps):,} steps of {len(set(steps.problems)):,} problems"
     print(f"\n{head}, {1 - steps.truth.mean():.1%} wrong; accuracy and AUROC, {seeds} seeds\n")
     print("| way | flipped | nothing | dropped | flipped | verified | verified at random | no errors |")

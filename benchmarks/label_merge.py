@@ -50,7 +50,7 @@ def main() -> None:
         "arithmetic": lambda t: checked(t, ArithmeticLabeler()),
         "algebra": lambda t: checked(t, AlgebraLabeler()),
         "judge": lambda t: judge(t, args),
-        "head": lambda t: head(t, args.seeds),
+        "head": lambda t: head(t, args),
     }
     for name, rows, truth, lengths in parts(args):
         test = Test(rows, truth)
@@ -72,7 +72,7 @@ def main() -> None:
 
 def options() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--quick", action="store_true", help="12 traces, one seed")
+    made.add_argument("--quick", action="store_true", help="12 traces, one seed; a head of 120 traces")
     made.add_argument("--math", help="ProcessBench's MATH part; left out without")
     made.add_argument("--prmbench", help="a folder of PRMBench's files; left out without")
     made.add_argument("--traces", type=int, default=205, help="of the GSM8K part; 0 leaves it out")
@@ -130,13 +130,13 @@ def judge(test: Test, args: argparse.Namespace) -> np.ndarray:
     return kept(args, ("base",), tests, lambda: asked(tests))["test"]
 
 
-def head(test: Test, seeds: int) -> np.ndarray:
+def head(test: Test, args: argparse.Namespace) -> np.ndarray:
     """The mean score of heads that were trained on arithmetic labels of other problems."""
-    _, train = formal_steps("arithmetic")
+    _, train = formal_steps("arithmetic", args.quick)
     read = read_steps(test.rows, test.sources, FeatureReader(MODEL, layer=LAYER), None)
     assert not set(read.problems) & set(train.problems)
     features, others = standardised(train.plain, read.plain)
-    runs = [trained_head(features, train.truth, train.trace, seed).score(others) for seed in range(seeds)]
+    runs = [trained_head(features, train.truth, train.trace, seed).score(others) for seed in range(args.seeds)]
     return np.asarray(np.mean(runs, axis=0))
 
 
