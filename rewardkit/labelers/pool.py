@@ -60,10 +60,16 @@ class LabelPool:
         try:
             return list(self._pool.map(_label, rows, chunksize=chunk))
         except BrokenProcessPool:
+            self._kill()
             raise VerifierError(
                 "a process that labels died (out of memory, or killed); run the same command again to go on, with "
                 "label_workers=1 if it happens again"
             ) from None
+
+    def _kill(self) -> None:
+        """End what is left of a broken pool, whose own end waits for ever for a process that was just being started."""
+        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
+            process.kill()
 
     def close(self) -> None:
         """End the processes, and those that the labelers started."""
