@@ -112,7 +112,9 @@ def _answer(path: str) -> dict[str, Any]:
     elif answer is not None:
         content["application/json"] = {"schema": {"$ref": _REFS.format(model=answer.__name__)}}
     if path in _STREAMS:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        # Before OpenAPI 3.2 the schema of a stream is that of each event.
+        event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+        content["text/event-stream"] = {"schema": event}
     return {"description": "Done.", "headers": _REQUEST_ID, **({"content": content} if content else {})}
 
 
