@@ -26,7 +26,7 @@ demo: $(STAMP)
 # One thread each: the tests' models are tiny, and threads that wait for each other are slower than none.
 test: export OMP_NUM_THREADS ?= 1
 test: $(STAMP) $(PROBLEMS)
-	$(BIN)/python -m pytest --slow -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,9 +18,6 @@ hypothesis.settings.load_profile("steady")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Fixtures of the whole session that take long to make: all tests of one run in one process.
-DEAR = ("demo", "served")
-
 # They hold no doctests, and several files of one name cannot be collected as modules; the script is run by a test.
 collect_ignore_glob = ["conftest.py", "*/conftest.py", "*/trl_1_13_script.py"]
 
@@ -29,22 +26,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too: real vLLM, training and browser")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the slow tests unless asked for, and the GPU tests where there is no GPU, each with its reason.
 
-    Each file, and each fixture that is dear and serves several files, stays in one process (`--dist loadgroup`); what
-    is long starts first, so that no process waits for the other at the end.
+    Files with many slow tests start first, so that no process waits for another at the end.
     """
     if not config.getoption("--slow"):
         _skip(items, "slow", "slow: run with --slow")
     if any(item.get_closest_marker("gpu") for item in items) and not _gpu():
         _skip(items, "gpu", "there is no GPU")
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (groups[item] not in DEAR, -slow[groups[item]]))
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +59,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
-
-
-def _group(item: pytest.Item) -> str:
-    fixtures = getattr(item, "fixturenames", ())
-    return next((name for name in DEAR if name in fixtures), item.nodeid.split("::")[0])
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
