@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.text.encode import EncodedSteps, encode_response, encode_steps
+from rewardkit.text.encode import EncodedSteps, encode_response, encode_spans, encode_steps
 from rewardkit.text.judged import encode_judged
 from rewardkit.text.layouts import encode_plain, encode_turn
 from rewardkit.types import join_steps
@@ -36,7 +36,10 @@ def step_encoder(tokenizer: Any, spec: RewardModelSpec, *, max_length: int | Non
     if spec.kind == "generative":
         return _judged_encoder(tokenizer, spec, max_length)
     assert spec.separator_id is not None
-    encode: Callable[..., EncodedSteps] = encode_steps if spec.kind == "token" else encode_outcome
+    if spec.kind == "token":
+        encode: Callable[..., EncodedSteps] = encode_spans if spec.reads == "mean" else encode_steps
+    else:
+        encode = encode_outcome
     return partial(encode, tokenizer, separator_id=spec.separator_id, max_length=max_length)
 
 

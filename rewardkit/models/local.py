@@ -139,7 +139,7 @@ class LocalRewardModel(ABC):
         with torch.inference_mode():
             ids, mask = self._pad(batch)
             logits = self.model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
-        return [logits[row, list(item.positions)] for row, item in enumerate(batch)]
+        return [item.read(logits[row]) for row, item in enumerate(batch)]
 
     def _pad(self, batch: Sequence[EncodedSteps], pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Right-padded ids and a mask from the lengths: a pad id may well be a real token too."""

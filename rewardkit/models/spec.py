@@ -56,6 +56,8 @@ class RewardModelSpec(Config):
         separator_id: ... and as an id (what counts).
         label_token_ids: of a generative model, the ids of (correct, incorrect); its logits are those of
             (incorrect, correct), so that ``positive_label`` is 1.
+        reads: of a token model, what makes a step's logits: ``separator`` those at the separator behind it, ``mean``
+            the mean over its tokens and the separator (of a linear head, the head over the mean of the hidden states).
         layout, template, history: of a generative model, see `rewardkit.text.judged`.
         format: how prompt and response are put together: ``chat`` through the chat template with the response open;
             ``plain`` without one, as ``template`` says; ``turn`` (outcome) with the response as a whole, closed turn.
@@ -78,6 +80,7 @@ class RewardModelSpec(Config):
     kind: Kind
     separator: str | None = None
     separator_id: int | None = None
+    reads: Literal["separator", "mean"] = "separator"
     label_token_ids: tuple[int, int] | None = None
     layout: Layout | None = None
     template: str | None = None
@@ -103,6 +106,8 @@ class RewardModelSpec(Config):
         kinds = {"plain": ("token", "generative"), "turn": ("outcome",)}.get(self.format)
         if kinds and (self.kind not in kinds or (self.kind == "generative" and self.layout != "sequence")):
             raise ValueError(f"format {self.format} is for {' and '.join(kinds)} models (generative: in a sequence)")
+        if self.reads == "mean" and (self.kind, self.format) != ("token", "chat"):
+            raise ValueError("reads mean is for token models with format chat")
         return self
 
     @property

@@ -162,7 +162,7 @@ class VllmScorer:
             values, cached = await self._pool(item, read_cache=True)
             return StepLogits(values.reshape(-1, values.shape[-1])[-1:], cached)
         start, memo = self._start(item), self.memo
-        keys = memo.keys(item.input_ids, start or item.positions[0], seed=start)
+        keys = memo.keys(item.input_ids, start or item.first, seed=start)
         for read_cache in (True, False):
             given, cached = await self._pool(item, read_cache)
             rows = self._whole(item, given, cached, memo, keys)
@@ -216,7 +216,7 @@ class VllmScorer:
         fresh = given.reshape(len(given), -1)
         known = ~np.isnan(fresh).any(axis=1)
         rows[begin:][known] = fresh[known]
-        needed = rows[start:] if start else rows[list(item.positions)]
+        needed = rows[start:] if start else item.read(rows)
         return None if np.isnan(needed).any() else rows
 
     def _at_steps(self, item: EncodedSteps, rows: np.ndarray, cached: int) -> StepLogits:
@@ -224,7 +224,7 @@ class VllmScorer:
             assert self.spec.beta is not None
             rewards = self.spec.beta * rows[start:, 0]
             return StepLogits(sums_at(item, rewards)[:, None], cached, rewards)
-        return StepLogits(rows[list(item.positions)], cached)
+        return StepLogits(item.read(rows), cached)
 
     def _start(self, item: EncodedSteps) -> int:
         """Where the response starts of which every token counts; 0 where only the steps' positions do."""

@@ -14,7 +14,10 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.types import message_text
@@ -37,6 +40,75 @@ class EncodedSteps:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def first(self) -> int:
+        """The first token whose output is read."""
+        return self.positions[0]
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """What a model says of each step.
+
+        Args:
+            rows: shape (tokens, labels): its output at every token; before `first` they are not looked at.
+
+        Returns:
+            Shape (steps, labels).
+        """
+        values: np.ndarray = rows[list(self.positions)]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSpans(EncodedSteps):
+    """Steps that are read as the mean over their own tokens, the separator behind them included.
+
+    Attributes:
+        start: the index of the first token of the first step.
+
+    >>> import numpy as np
+    >>> EncodedSpans((7, 1, 2, 9, 3, 9), (3, 5), start=1).read(np.array([[0.0], [1], [2], [3], [4], [6]])).tolist()
+    [[2.0], [5.0]]
+    """
+
+    start: int
+
+    @property
+    def first(self) -> int:
+        """The first token whose output is read."""
+        return self.start
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """See `EncodedSteps.read`."""
+        spans = pairwise((self.start, *(position + 1 for position in self.positions)))
+        return np.stack([rows[begin:end].mean(axis=0) for begin, end in spans])
+
+    def ends(self) -> list[int]:
+        """For every token the position at which it is read: that of its step's separator; of a prompt's, its own.
+
+        >>> EncodedSpans((7, 1, 2, 9, 3, 9), (3, 5), start=1).ends()
+        [0, 3, 3, 3, 5, 5]
+        """
+        spans = pairwise((self.start, *(position + 1 for position in self.positions)))
+        return [*range(self.start), *(end - 1 for begin, end in spans for _ in range(begin, end))]
+
+
+def encode_spans(
+    tokenizer: Any,
+    prompt: str | Sequence[Mapping[str, Any]],
+    steps: Sequence[str],
+    separator_id: int,
+    *,
+    max_length: int | None = None,
+) -> EncodedSpans:
+    """The ids of `encode_steps`, each step of which is read over all its tokens.
+
+    Raises:
+        DataError: no steps, or longer than `max_length` (nothing is ever cut off).
+    """
+    before = encode_prompt(tokenizer, prompt)
+    made = _with_steps(before, tokenizer, steps, separator_id, max_length)
+    return EncodedSpans(made.input_ids, made.positions, len(before))
 
 
 def encode_steps(
@@ -62,9 +134,16 @@ def encode_steps(
     Raises:
         DataError: no steps, or longer than `max_length` (nothing is ever cut off).
     """
+    return _with_steps(encode_prompt(tokenizer, prompt), tokenizer, steps, separator_id, max_length)
+
+
+def _with_steps(
+    prompt: Sequence[int], tokenizer: Any, steps: Sequence[str], separator_id: int, max_length: int | None
+) -> EncodedSteps:
+    """Steps behind the ids of a prompt."""
     if not steps:
         raise DataError("a response needs at least one step")
-    ids = encode_prompt(tokenizer, prompt)
+    ids = list(prompt)
     positions = []
     for step in steps:
         ids += plain_ids(tokenizer, step.strip())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewardkit.errors import DataError
-from rewardkit.text.encode import EncodedSteps, encode_steps
+from rewardkit.text.encode import EncodedSpans, EncodedSteps, encode_steps
 from rewardkit.train.losses import IGNORE
 from rewardkit.types import Meaning, StepLabel
 
@@ -33,6 +33,7 @@ class Example:
         positions: shape (steps,): where the separators stand.
         targets: shape (steps,): from 0.0 to 1.0, None where the step has no label.
         problem: the id of the problem: what shares a prompt.
+        ends: shape (tokens,): at which position each token is read, where steps are read over all their tokens.
     """
 
     trace_id: str
@@ -40,14 +41,16 @@ class Example:
     positions: tuple[int, ...]
     targets: tuple[float | None, ...]
     problem: str
+    ends: tuple[int, ...] | None = None
 
     def row(self) -> dict[str, Any]:
-        """The example as the collator takes it; ``labels`` is as long as ``input_ids``."""
+        """The example as the collator takes it; ``labels`` and ``ends`` are as long as ``input_ids``."""
         labels = [IGNORE] * len(self.input_ids)
         for position, target in zip(self.positions, self.targets, strict=True):
             if target is not None:
                 labels[position] = target
-        return {"input_ids": list(self.input_ids), "labels": labels, "problem": self.problem}
+        row = {"input_ids": list(self.input_ids), "labels": labels, "problem": self.problem}
+        return row if self.ends is None else {**row, "ends": list(self.ends)}
 
 
 @dataclass(slots=True)
@@ -150,7 +153,9 @@ def encode_examples(
             result.drop(f"longer than {max_length} tokens")
         else:
             targets = tuple(_target(labels[i]) if i in labels else None for i in range(len(texts)))
-            result.examples.append(Example(row.trace.id, ids.input_ids, ids.positions, targets, row.trace.problem.id))
+            ends = tuple(ids.ends()) if isinstance(ids, EncodedSpans) else None
+            example = Example(row.trace.id, ids.input_ids, ids.positions, targets, row.trace.problem.id, ends)
+            result.examples.append(example)
     return result
 
 
@@ -232,4 +237,9 @@ class Collator:
             ids[i, :n] = torch.tensor(row["input_ids"])
             mask[i, :n] = 1
             labels[i, :n] = torch.tensor(row["labels"])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        if "ends" in rows[0]:
+            batch["ends"] = torch.arange(shape[1]).repeat(shape[0], 1)
+            for i, row in enumerate(rows):
+                batch["ends"][i, : len(row["ends"])] = torch.tensor(row["ends"])
+        return batch

@@ -24,6 +24,7 @@ from rewardkit.train.data import Encode
 from rewardkit.train.head_rate import with_head_rate
 from rewardkit.train.kind import load_pretrained
 from rewardkit.train.losses import LossFunction, step_logits
+from rewardkit.train.spans import read_means
 from rewardkit.train.steps import StepConfig, StepTraining
 
 
@@ -32,12 +33,14 @@ class PRMConfig(StepConfig):
 
     Attributes:
         model: where this is a process reward model itself, its head, label order and separator are kept.
+        reads: what makes a step's logits, see `RewardModelSpec`; None takes the model's own, of a new head ``separator``.
         num_labels: logits of a new head: 1 (sigmoid) or 2 (softmax over wrong, right); None takes 1, or as there are.
         positive_label: which label is right, where the model comes with two of them but without ``reward_model.json``.
         head_learning_rate: of the head; None takes what suits its width, see `rewardkit.train.head_rate`.
     """
 
     kind: Literal["prm"] = "prm"
+    reads: Literal["separator", "mean"] | None = None
     num_labels: Literal[1, 2] | None = None
     positive_label: Literal[0, 1] | None = None
     head_learning_rate: float | None = Field(None, gt=0)
@@ -52,6 +55,7 @@ class Head:
         positive: the index of "correct".
         separator: the token at which it is read; None takes one that text never needs.
         separator_id: where it is known.
+        reads: what makes a step's logits.
         own: whether the model comes with it.
     """
 
@@ -59,6 +63,7 @@ class Head:
     positive: int
     separator: str | None
     separator_id: int | None = None
+    reads: Literal["separator", "mean"] = "separator"
     own: bool = False
 
 
@@ -91,6 +96,7 @@ class TokenPRM(StepTraining[PRMConfig]):
             kind="token",
             separator=separator,
             separator_id=separator_id,
+            reads=head.reads,
             positive_label=head.positive,
             reducer=config.reducer,
             max_length=config.max_length,
@@ -108,6 +114,8 @@ class TokenPRM(StepTraining[PRMConfig]):
         return lambda outputs, *rest, **more: self._loss(SimpleNamespace(logits=outputs.logits.flip(-1)), *rest, **more)
 
     def trainer(self, **arguments: Any) -> Any:
+        if self.spec.reads == "mean":
+            read_means(arguments["model"])
         return with_head_rate(super().trainer(**arguments), self.config.head_learning_rate)
 
     def one_logit(self, logits: Any) -> Any:
@@ -147,11 +155,12 @@ def find_head(base: str, config: PRMConfig) -> Head:
         head = _own_head(base, architecture, settings.num_labels, config)
     else:
         labels = config.num_labels or 1
-        head = Head(labels, labels - 1, config.separator)
-    if config.separator not in (None, head.separator) or config.positive_label not in (None, head.positive):
+        head = Head(labels, labels - 1, config.separator, reads=config.reads or "separator")
+    wanted = (config.separator, config.positive_label, config.reads)
+    if any(w not in (None, is_) for w, is_ in zip(wanted, (head.separator, head.positive, head.reads), strict=True)):
         raise ConfigError(
-            f"'{config.model}' has 'correct' as label {head.positive}, read at '{head.separator or 'a new token'}'; "
-            "leave out separator and positive_label"
+            f"'{config.model}' has 'correct' as label {head.positive}, reads {head.reads}, with the separator "
+            f"'{head.separator or 'a new token'}'; leave out separator, positive_label and reads"
         )
     return head
 
@@ -161,7 +170,7 @@ def _own_head(base: str, architecture: str, labels: int, config: PRMConfig) -> H
         spec = RewardModelSpec.load(base)
         if spec.kind != "token":
             raise ConfigError(f"'{config.model}' is a {spec.kind} reward model, not one of kind token")
-        return Head(labels, spec.positive_label, spec.separator, spec.separator_id, own=True)
+        return Head(labels, spec.positive_label, spec.separator, spec.separator_id, spec.reads, own=True)
     if architecture == QWEN_PRM:
         return Head(labels, 1, "<extra_0>", own=True)
     positive = 0 if labels == 1 else config.positive_label

@@ -66,7 +66,7 @@ def share_prompts(trainer: Any, *, last: bool = False) -> None:
         return outputs
 
     model.register_forward_pre_hook(before, with_kwargs=True)
-    model.register_forward_hook(after)
+    model.register_forward_hook(after, prepend=True)  # other hooks find logits laid out plainly
     if last:
         # A sequence classifier picks one token a row, where a tree has an end for each of its sequences.
         model.score.register_forward_hook(lambda module, args, logits: heads.__setitem__(slice(None), [logits]))

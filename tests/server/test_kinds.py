@@ -12,6 +12,7 @@ import pytest
 import torch
 from kind_folders import SIZES, build_generative, build_implicit, build_outcome, traces
 from safetensors.torch import save_file
+from tiny import build_tiny_reward_model
 from tinylm import build_tiny_lm
 from transformers import AutoTokenizer
 
@@ -28,6 +29,7 @@ from rewardkit.server.vllm_implicit import Borders, chunks_of, log_ratios
 from rewardkit.types import Problem, Trace
 
 BUILD = {
+    "means": lambda folder: build_tiny_reward_model(folder, num_labels=2, reads="mean", temperature=1.3),
     "turns": lambda folder: build_generative(folder, "turns"),
     "sequence": lambda folder: build_generative(folder, "sequence"),
     "outcome": build_outcome,

@@ -98,8 +98,8 @@ def test_the_command_says_what_the_config_says(tiny_reward_model):
     config = ServeConfig(port=1234, name="prm", api_key="secret", max_length=99, engine=engine)
     command = vllm_command(tiny_reward_model, config, RewardModelSpec.load(tiny_reward_model))
     text = " ".join(command)
-    assert "--port 1234" in text and "--served-model-name prm" in text and "--max-model-len 99" in text
-    assert "--runner pooling" in text and "--host 127.0.0.1" in text and "--block-size 16" in text
+    assert "--served-model-name prm" in text and "--max-model-len 99" in text
+    assert "--runner pooling" in text and "--host 127.0.0.1 --port 0" in text and "--block-size 16" in text
     assert "--enforce-eager" in command and "--no-enable-prefix-caching" in command
     assert "--dtype bfloat16" in text and "--seed" not in text
     assert "secret" not in text

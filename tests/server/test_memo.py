@@ -14,7 +14,7 @@ from kind_folders import build_implicit
 from rewardkit.server.errors import ApiError
 from rewardkit.server.memo import RowMemo
 from rewardkit.server.vllm_plugin import VllmScorer
-from rewardkit.text.encode import EncodedResponse, EncodedSteps
+from rewardkit.text.encode import EncodedResponse, EncodedSpans, EncodedSteps
 
 BLOCK = 4
 
@@ -56,7 +56,7 @@ class Engine:
         self.blocks.clear()
 
 
-@pytest.fixture(params=["token", "implicit"])
+@pytest.fixture(params=["token", "means", "implicit"])
 def scorer(request, tiny_reward_model, tmp_path):
     implicit = request.param == "implicit"
     folder = build_implicit(tmp_path / "implicit") if implicit else tiny_reward_model
@@ -69,12 +69,12 @@ def scorer(request, tiny_reward_model, tmp_path):
     scorer = VllmScorer(fake, args)
     scorer._pool = fake.pool
     scorer.implicit = implicit
+    scorer.item = {"token": EncodedSteps, "means": EncodedSpans, "implicit": EncodedResponse}[request.param]
     return scorer
 
 
 def item(scorer, ids, start, ends):
-    kind = EncodedResponse if scorer.implicit else EncodedSteps
-    return kind(tuple(ids), tuple(ends), *([start] if scorer.implicit else []))
+    return scorer.item(tuple(ids), tuple(ends), *([] if scorer.item is EncodedSteps else [start]))
 
 
 def growing(rng, scorer, question, steps):
@@ -89,8 +89,11 @@ def growing(rng, scorer, question, steps):
 
 def expected(scorer, one):
     rows = scorer.engine.rows(one.input_ids)
-    if not scorer.implicit:
+    if scorer.item is EncodedSteps:
         return rows[list(one.positions)]
+    if scorer.item is EncodedSpans:
+        steps = np.split(rows, [one.start, *(p + 1 for p in one.positions)])[1:-1]
+        return np.array([step.mean(axis=0) for step in steps])
     return np.cumsum(0.05 * rows[one.start :], axis=0)[np.array(one.positions) - one.start]
 
 

@@ -15,6 +15,7 @@ from kind_folders import build_outcome
 
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.models import load_reward_model
+from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server.adapters import adapted_models
 from rewardkit.server.several import SeveralServers, models_of
 from rewardkit.types import Problem, Trace
@@ -191,9 +192,10 @@ def test_the_command_serves_several_until_it_is_told_to_end(folders):
 
 @pytest.mark.slow
 def test_an_engine_of_vllm_and_another_model_answer_at_one_address(folders, tmp_path):
-    """The engine holds a public model as published; its separator has another id than the one that vLLM assumes."""
+    """The engine holds a public model as published; its separator is not what vLLM assumes; its adapter reads means."""
     folder = public.qwen_prm(tmp_path / "qwen")
     tuned = public.backbone_adapter(folder, tmp_path / "tuned")
+    RewardModelSpec.load(tuned).model_copy(update={"reads": "mean"}).save(tuned)
     qwen = {"folder": str(folder), "backend": "vllm", "adapters": {"tuned": str(tuned)}}
     models = {"qwen": qwen, "orm": folders["orm"]}
     values = {"models": models, "backend": "transformers", "profile": "cpu", "dtype": "float32", "port": 0}

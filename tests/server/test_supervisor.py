@@ -12,7 +12,9 @@ import psutil
 import pytest
 
 from rewardkit.errors import ServerError
+from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import EngineProcess
+from rewardkit.server.port import Port, free_port
 from rewardkit.server.supervisor import Supervisor
 
 
@@ -34,7 +36,11 @@ class Family:
         self.ready.release()
 
     def supervisor(self, restarts):
-        return Supervisor(self.start, self.await_ready, restarts, first_pause=0.01)
+        return Supervisor(self.start, self.await_ready, fresh_port(), restarts, first_pause=0.01)
+
+
+def fresh_port():
+    return Port(ServeConfig(port=free_port("127.0.0.1", 0)))
 
 
 def test_an_engine_that_ends_is_started_again_and_stop_ends_the_new_one(tmp_path):
@@ -44,7 +50,7 @@ def test_an_engine_that_ends_is_started_again_and_stop_ends_the_new_one(tmp_path
     supervisor = family.supervisor(3)
     supervisor.keep()
     engine = psutil.Process(int(pid.read_text()))  # blocks until it is written
-    assert family.ready.acquire(timeout=30)
+    assert family.ready.acquire(timeout=30) and family.ready.acquire(timeout=30)
     assert supervisor.exit_code is None and supervisor.restarts == 1
     supervisor.stop()
     assert not engine.is_running() and family.started == [0, 1]
@@ -71,10 +77,11 @@ def test_without_restarts_the_first_end_is_the_last(tmp_path):
 def test_one_that_does_not_become_ready_again_is_ended_and_counts(tmp_path):
     family = Family(tmp_path, "exit 7", "exec sleep 1000")
 
-    def never(process):
-        raise ServerError("not ready in time")
+    def once(process):
+        if len(family.started) > 1:
+            raise ServerError("not ready in time")
 
-    supervisor = Supervisor(family.start, never, 2, first_pause=0.01)
+    supervisor = Supervisor(family.start, once, fresh_port(), 2, first_pause=0.01)
     supervisor.keep()
     assert supervisor.wait() == 128 + signal.SIGTERM
     assert family.started == [0, 1, 2]

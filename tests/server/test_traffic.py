@@ -13,8 +13,8 @@ from test_service_limits import BODY, FaultyScorer, client, never, zeros
 from rewardkit.server.app import create_app
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.errors import ApiError
-from rewardkit.server.launch import free_port
 from rewardkit.server.plain import AppServer
+from rewardkit.server.port import free_port
 from rewardkit.server.traffic import Limits
 
 

@@ -17,9 +17,9 @@ from tiny import build_tiny_reward_model
 
 from rewardkit.server.app import create_app
 from rewardkit.server.config import serve_config
-from rewardkit.server.launch import free_port
 from rewardkit.server.page import page as page_text
 from rewardkit.server.plain import AppServer
+from rewardkit.server.port import free_port
 from rewardkit.server.scorer import StepLogits
 from rewardkit.server.several import SeveralServers
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.text.encode import SEPARATORS, encode_response, encode_steps, find_separator
+from rewardkit.text.encode import SEPARATORS, encode_response, encode_spans, encode_steps, find_separator
 from rewardkit.types import Problem, Trace
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<extra_0>"]
@@ -96,6 +97,17 @@ def test_positions_and_prefixes_hold_for_any_text(tokenizer, prompt, steps):
         shorter = encode_steps(tokenizer, prompt, steps[:count], SEPARATOR)
         assert encoded.input_ids[: len(shorter)] == shorter.input_ids
         assert encoded.positions[:count] == shorter.positions
+
+
+def test_a_step_read_over_its_tokens_is_read_over_no_others(tokenizer):
+    """The prompt and the steps before it are left out, the separator is not, and a step without text has that alone."""
+    made = encode_spans(tokenizer, "Why? <extra_0>", ["ab", " ", "cde"], 5)
+    plain = encode_steps(tokenizer, "Why? <extra_0>", ["ab", " ", "cde"], 5)
+    assert (made.input_ids, made.positions) == (plain.input_ids, plain.positions)
+    rows = np.array([[float(i)] for i in range(len(made))])
+    first, empty, last = plain.positions
+    assert made.read(rows).ravel().tolist() == [first - 1, empty, last - 1.5]
+    assert made.first == first - 2 and made.ends()[made.first - 1 :] == [first - 3, *[first] * 3, empty, *[last] * 4]
 
 
 def test_a_step_of_white_space_still_has_a_position(tokenizer):

@@ -75,6 +75,16 @@ def test_a_new_head_of_two_logits_scores_by_softmax(data: Path, tmp_path: Path) 
     assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
 
 
+def test_a_head_that_reads_means_scores_as_it_was_trained_and_is_continued(data: Path, tmp_path: Path) -> None:
+    base = build_tiny_lm(tmp_path / "base")
+    changes = {"reads": "mean", "separator": SEPARATOR, "learning_rate": 5e-3, "num_labels": 2}
+    result = train_prm(config(base, data, tmp_path / "prm", **changes))
+    assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
+    again = train_prm(config(result.output, data, tmp_path / "again", learning_rate=1e-12))
+    assert RewardModelSpec.load(again.output).reads == "mean"
+    assert again.metrics["eval_loss"] == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
+
+
 def test_qwens_prm_is_continued_from_where_it_stood(qwen: Path, data: Path, tmp_path: Path) -> None:
     """At a learning rate of almost zero the trained folder scores as the public one, at <extra_0>, label 1."""
     result = train_prm(config(qwen, data, tmp_path / "prm", learning_rate=1e-12))
@@ -121,7 +131,11 @@ def test_a_head_of_unknown_reading_is_refused(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"num_labels": 2}, "leave out num_labels"), ({"separator": "</s>"}, "leave out separator")],
+    [
+        ({"num_labels": 2}, "leave out num_labels"),
+        ({"separator": "</s>"}, "leave out separator"),
+        ({"reads": "mean"}, "and reads"),
+    ],
 )
 def test_a_recipe_that_contradicts_the_model_is_refused(change, reason, data: Path, tmp_path: Path) -> None:
     base = build_tiny_reward_model(tmp_path / "base")

@@ -99,6 +99,7 @@ def loss_and_gradients(trainer: Any, batch: dict[str, Any]) -> tuple[float, list
 KINDS = [
     (TokenPRM, {}),
     (TokenPRM, {"num_labels": 2, "loss": {"name": "gce"}}),
+    (TokenPRM, {"reads": "mean"}),
     (TokenPRM, {"loss": {"name": "count"}, "lora": {"r": 4, "target_modules": ["q_proj", "up_proj"]}}),
     (GenerativePRM, {"layout": "turns"}),
     (OutcomeReward, {"loss": "bce", "lora": {"r": 4, "target_modules": ["q_proj", "up_proj"]}}),
