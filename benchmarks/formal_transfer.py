@@ -5,7 +5,7 @@
     python benchmarks/formal_transfer.py --implicit                       # and implicit models: half an hour more
 
 The lowest 20 layers of SmolLM2-135M-Instruct are trained (as `rewardkit train prm` does, with LoRA in the upper five of
-them and a head at the separators) on arithmetic labels, on logic labels and on half of each, with equal numbers of
+them and a head over each step's mean) on arithmetic labels, on logic labels and on half of each, with equal numbers of
 traces, and measured on other problems of both families, on ProcessBench up to the first error, and on PRMBench. The
 figure is the mean step AUROC over the seeds (of the draw, the order, the adapters and the head), its interval a
 bootstrap over problems. Beside them: a constant, the base model's own verdicts, and the length of the step.
@@ -128,6 +128,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--max-length", type=int, default=384, help="longer traces are left out, in tokens")
     made.add_argument("--layers", type=int, default=20, help="of the model, from below, over which the head stands")
     made.add_argument("--top-layers", type=int, default=5, help="of these, with adapters")
+    made.add_argument("--reads", default="mean", choices=["mean", "separator"], help="of a step, by the head")
     made.add_argument("--epochs", type=float, default=3.0)
     made.add_argument("--batch-size", type=int, default=2)
     made.add_argument("--learning-rate", type=float, default=1e-3)
@@ -198,11 +199,11 @@ def trained(
         "save_every": 10**6,
     }
     prm = {**shared, "model": cut(args.layers, args.folder), "sources": sources, "learning_rate": args.learning_rate}
-    prm["lora"] = {"r": 16, "alpha": 32, "top_layers": args.top_layers}
+    prm |= {"lora": {"r": 16, "alpha": 32, "top_layers": args.top_layers}, "reads": args.reads}
     made = {
         name: kept(
             args,
-            (name, args.layers, args.top_layers, args.learning_rate, setting),
+            (name, args.layers, args.top_layers, args.learning_rate, args.reads, setting),
             tests,
             lambda: token_scores(prm, [*rows, spare], tests),
         )

@@ -15,9 +15,12 @@ def robustness(arguments: Sequence[str], json: bool) -> None:
     config = load_config(RobustnessConfig, "eval", recipe, overrides)
     result = run_robustness(config, ProgressLine("traces read, then heads trained"))
     if json:
-        print_json({"output": str(result.output), "report": result.report.model_dump(mode="json")})
+        print_json(
+            {"output": str(result.output), "page": str(result.page), "report": result.report.model_dump(mode="json")}
+        )
         return
     print(tables(result.report))
     for reason, count in result.report.left_out.items():
         print(f"left out: {count} traces ({reason})")
     print(f"{result.report.seconds:.0f} s; tables and figures in {result.output}")
+    print(f"look at the curves and the labels:\n  open {result.page} in a browser")

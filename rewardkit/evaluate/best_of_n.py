@@ -58,6 +58,46 @@ def mean_sample_accuracy(correct: ArrayLike) -> float:
     return float(_right(correct).mean())
 
 
+def mean_distinct_accuracy(responses: ArrayLike, correct: ArrayLike) -> float:
+    """Accuracy of a response drawn among the different ones of each problem.
+
+    That is what best-of-n comes to with a score that reads the text and knows nothing: equal responses have equal
+    scores, so it draws among the different ones, and how often the policy says each of them is lost.
+
+    Args:
+        responses: (problems, n) integers, equal where responses are.
+        correct: (problems, n) 1 where the answer is right.
+
+    >>> mean_distinct_accuracy([[0, 0, 0, 1]], [[1, 1, 1, 0]])
+    0.5
+    """
+    texts, right = np.asarray(responses), _right(correct)
+    alike = (texts[:, :, None] == texts[:, None, :]).sum(axis=2)
+    return _expected(1 / alike, right)
+
+
+def within_problem_auroc(scores: ArrayLike, correct: ArrayLike) -> float | None:
+    """The chance that a right answer scores above a wrong one to the same problem: the mean over problems with both.
+
+    An AUROC over all answers also rewards knowing which problems are easy, which helps no choice among answers to one.
+    Ties count half. None where no problem has both.
+
+    Args:
+        scores: (problems, n) response scores, any scale.
+        correct: (problems, n) 1 where the answer is right.
+
+    >>> within_problem_auroc([[0.9, 0.8], [0.1, 0.2], [0.5, 0.5]], [[1, 1], [1, 0], [1, 0]])
+    0.25
+    """
+    values, right = finite(scores, "scores", dimensions=2), _right(correct)
+    same_shape(scores=values, correct=right)
+    pairs = right[:, :, None] * (1 - right)[:, None, :]
+    wins = np.sign(values[:, :, None] - values[:, None, :]) / 2 + 0.5
+    count = pairs.sum(axis=(1, 2))
+    both = count > 0
+    return float(((pairs * wins).sum(axis=(1, 2))[both] / count[both]).mean()) if both.any() else None
+
+
 def oracle_accuracy(correct: ArrayLike) -> float:
     """Share of problems with at least one right sample (pass@n): the ceiling of any choice.
 

@@ -49,6 +49,33 @@ class BestOfN(_Part):
         return self
 
 
+class Curves(_Part):
+    """One plot of lines over a common axis.
+
+    Attributes:
+        title, caption: what it is called, and what it says in words.
+        x, y: what the axes are of.
+        at: the places on the axis, rising.
+        lines: by name one value for each place.
+        bands: for some lines one interval for each place.
+    """
+
+    title: str
+    caption: str
+    x: str
+    y: str
+    at: tuple[Number, ...]
+    lines: dict[str, tuple[Number, ...]]
+    bands: dict[str, tuple[Point, ...]] = {}
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Curves:
+        for name, values in (*self.lines.items(), *self.bands.items()):
+            if len(values) != len(self.at):
+                raise ValueError(f"'{name}' has {len(values)} values for {len(self.at)} places")
+        return self
+
+
 class Training(_Part):
     """The course of a training run: ``[step, value]`` points of the training and of the evaluation loss."""
 
@@ -65,6 +92,7 @@ class EvalReport(_Part):
         reliability: the bins of the reliability plot.
         reliability_by_source: the same by source of labels, where several were measured.
         best_of_n: curves over the number of samples.
+        curves: further plots.
         roc: ``[false positive rate, true positive rate]`` of finding wrong steps.
         precision_recall: ``[recall, precision]`` of finding wrong steps.
         training: losses of the run that made the model.
@@ -81,6 +109,7 @@ class EvalReport(_Part):
     reliability: tuple[ReliabilityBin, ...] = ()
     reliability_by_source: dict[str, tuple[ReliabilityBin, ...]] = {}
     best_of_n: BestOfN | None = None
+    curves: tuple[Curves, ...] = ()
     roc: tuple[Point, ...] = ()
     precision_recall: tuple[Point, ...] = ()
     training: Training | None = None

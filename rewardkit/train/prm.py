@@ -33,7 +33,7 @@ class PRMConfig(StepConfig):
 
     Attributes:
         model: where this is a process reward model itself, its head, label order and separator are kept.
-        reads: what makes a step's logits, see `RewardModelSpec`; None takes the model's own, of a new head ``separator``.
+        reads: what makes a step's logits, see `RewardModelSpec`; None takes the model's own, else ``separator``.
         num_labels: logits of a new head: 1 (sigmoid) or 2 (softmax over wrong, right); None takes 1, or as there are.
         positive_label: which label is right, where the model comes with two of them but without ``reward_model.json``.
         head_learning_rate: of the head; None takes what suits its width, see `rewardkit.train.head_rate`.

@@ -14,7 +14,7 @@ from rewardkit.evaluate.best_of_n import best_of_n_curves
 from rewardkit.evaluate.calibration import reliability_bins
 from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.page import write_page
-from rewardkit.evaluate.report import BestOfN, EvalReport, Training
+from rewardkit.evaluate.report import BestOfN, Curves, EvalReport, Training
 from rewardkit.evaluate.steps import precision_recall_points, roc_points
 from rewardkit.samples import sample_path
 from rewardkit.store.dataset import LabelledTrace, write_dataset
@@ -74,6 +74,17 @@ def example_report() -> EvalReport:
         reliability=tuple(reliability_bins(scores, correct)),
         reliability_by_source={"human": tuple(reliability_bins(scores, correct))},
         best_of_n=BestOfN(n=tuple(n), curves={k: tuple(v) for k, v in curves.items()}),
+        curves=(
+            Curves(
+                title="Labels flipped",
+                caption="Over the share.",
+                x="share",
+                y="AUROC",
+                at=(0, 0.1, 0.4),
+                lines={"bce": (0.8, 0.7, 0.5), "gce": (0.82, 0.78, 0.6)},
+                bands={"gce": ((0.8, 0.84), (0.75, 0.8), (0.5, 0.7))},
+            ),
+        ),
         roc=tuple(roc_points(scores, correct)),
         precision_recall=tuple(precision_recall_points(scores, correct)),
         training=Training(loss=((1, 0.7), (50, 0.4), (100, 0.3)), eval=((50, 0.5), (100, 0.45))),

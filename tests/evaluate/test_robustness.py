@@ -14,6 +14,7 @@ from rewardkit.evaluate.bootstrap import bootstrap
 from rewardkit.evaluate.robustness import RobustnessConfig, run_robustness, tables
 from rewardkit.evaluate.robustness.data import Steps, clean_chances, reduced, split, truths
 from rewardkit.evaluate.robustness.heads import HeadOptions, Learner, given, method
+from rewardkit.evaluate.robustness.report import page_report
 from rewardkit.evaluate.robustness.resampling import problem_weights, summary, weighted_accuracy, weighted_auroc
 from rewardkit.evaluate.steps import step_auroc
 from rewardkit.labels.poison import poisoned
@@ -166,6 +167,12 @@ def test_the_whole_run_has_a_cell_for_each_attack_and_method(config: dict[str, o
     assert len(stored["cells"]) == 6
     assert "| gce |" in (result.output / "README.md").read_text()
     assert tables(result.report).count("| method | 0% | 40% |") == 3
+    shown = page_report(result.report)
+    assert [curves.title for curves in shown.curves] == ["Labels flipped: random", "Labels flipped: trigger"]
+    cell = cells["trigger", 0.4, "gce"]
+    assert shown.curves[1].lines["gce"] == (cells["none", 0, "gce"].auroc[0], cell.auroc[0])
+    assert shown.curves[1].bands["gce"][1] == cell.auroc[1:]
+    assert "Labels flipped: trigger" in result.page.read_text()
 
 
 def _rest(cells: dict[tuple[str, float, str], object], way: str) -> tuple[float, str]:

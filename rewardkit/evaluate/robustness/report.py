@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from rewardkit.evaluate.figure import Figure
+from rewardkit.evaluate.report import Curves, EvalReport
 from rewardkit.store.files import write_text
 
 FILE_NAME = "robustness.json"
@@ -80,6 +82,37 @@ class RobustnessReport(BaseModel):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / FILE_NAME, self.model_dump_json(indent=1) + "\n")
         write_text(folder / "README.md", f"# Robustness to wrong labels\n\n{tables(self)}")
+
+
+def page_report(report: RobustnessReport) -> EvalReport:
+    """The figures of clean labels and a plot for each way, as the page shows them."""
+    ways = list(dict.fromkeys(cell.way for cell in report.cells if cell.way != "none"))
+    clean = [cell for cell in report.cells if cell.way == "none"]
+    return EvalReport(
+        figures=tuple(Figure(f"step AUROC, {c.method}, clean labels", *c.auroc, report.test_steps) for c in clean),
+        curves=tuple(_curves(report, way) for way in ways),
+        left_out=report.left_out,
+        model={"name": report.config["model"]},
+    )
+
+
+def _curves(report: RobustnessReport, way: str) -> Curves:
+    cells = [cell for cell in report.cells if cell.way in (way, "none")]
+    rates = sorted({cell.rate for cell in cells})
+    by_method = {cell.method: sorted((c for c in cells if c.method == cell.method), key=_rate) for cell in cells}
+    return Curves(
+        title=f"Labels flipped: {way}",
+        caption="AUROC on clean labels of held-out problems, over the share of flipped labels. Bars: 95% intervals.",
+        x="share of flipped labels",
+        y="step AUROC",
+        at=tuple(rates),
+        lines={name: tuple(cell.auroc[0] for cell in found) for name, found in by_method.items()},
+        bands={name: tuple(cell.auroc[1:] for cell in found) for name, found in by_method.items()},
+    )
+
+
+def _rate(cell: Cell) -> float:
+    return cell.rate
 
 
 def tables(report: RobustnessReport) -> str:

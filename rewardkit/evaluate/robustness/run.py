@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 from rewardkit.config import Config
 from rewardkit.errors import DataError
 from rewardkit.evaluate.features import FeatureReader
+from rewardkit.evaluate.page import build_page
 from rewardkit.evaluate.robustness.data import (
     Steps,
     clean_chances,
@@ -33,10 +34,11 @@ from rewardkit.evaluate.robustness.data import (
     truths,
 )
 from rewardkit.evaluate.robustness.heads import HeadOptions, Learner, given, method
-from rewardkit.evaluate.robustness.report import Cell, RobustnessReport
+from rewardkit.evaluate.robustness.report import Cell, RobustnessReport, page_report
 from rewardkit.evaluate.robustness.resampling import problem_weights, summary, weighted_accuracy, weighted_auroc
 from rewardkit.labels.poison import WAYS, Way, poisoned
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
+from rewardkit.store.files import write_text
 from rewardkit.store.versions import versions
 from rewardkit.train.data import held_out, limited
 
@@ -115,6 +117,11 @@ class RobustnessResult:
     output: Path
     report: RobustnessReport
 
+    @property
+    def page(self) -> Path:
+        """The curves, and every trace with its clean labels, to be opened in a browser."""
+        return self.output / "report.html"
+
 
 @dataclass(frozen=True, slots=True)
 class _Attack:
@@ -123,7 +130,7 @@ class _Attack:
 
 
 def run_robustness(config: RobustnessConfig, progress: Progress | None = None) -> RobustnessResult:
-    """Read features, train every head, measure, and write ``robustness.json`` and ``README.md``.
+    """Read features, train every head, measure, and write ``robustness.json``, ``README.md`` and ``report.html``.
 
     Args:
         config: what to run.
@@ -162,7 +169,9 @@ def run_robustness(config: RobustnessConfig, progress: Progress | None = None) -
     )
     output = Path(config.output)
     report.save(output)
-    return RobustnessResult(output, report)
+    result = RobustnessResult(output, report)
+    write_text(result.page, build_page(rows, page_report(report), title="Robustness to wrong labels"))
+    return result
 
 
 def _rows(config: RobustnessConfig, reader: FeatureReader, left_out: Counter[str]) -> list[LabelledTrace]:

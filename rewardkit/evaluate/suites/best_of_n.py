@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from rewardkit.evaluate.best_of_n import (
     best_of_n_curves,
     first_sample_accuracy,
     majority_accuracy,
+    mean_distinct_accuracy,
     mean_sample_accuracy,
     oracle_accuracy,
     weighted_vote_accuracy,
+    within_problem_auroc,
 )
 from rewardkit.evaluate.bootstrap import measure, paired_difference
 from rewardkit.evaluate.figure import Figure
@@ -82,14 +84,20 @@ class BestOf:
         answers = np.array([classes_of(group) for group in groups])
         scores = _scores(groups, setting)
         main = scores.get(setting.reducer, next(iter(scores.values())))
-        figures = _figures(main, scores, answers, correct, note, setting)
+        figures = _figures(main, scores, groups, answers, correct, note, setting)
         sizes, curves = best_of_n_curves(main, answers, correct, seed=setting.seed)
         kept = {name: tuple(values) for name, values in curves.items()}
         return Measured(figures, {"best_of_n": BestOfN(n=tuple(sizes), curves=kept)})
 
 
 def _figures(
-    main: Floats, scores: dict[str, Floats], answers: Floats, correct: Floats, note: str, setting: Setting
+    main: Floats,
+    scores: dict[str, Floats],
+    groups: Sequence[Sequence[LabelledTrace]],
+    answers: Floats,
+    correct: Floats,
+    note: str,
+    setting: Setting,
 ) -> list[Figure]:
     n, draws = correct.shape[1], setting.draws
     figures = [
@@ -107,7 +115,28 @@ def _figures(
     gain = paired_difference(best_of_n_accuracy, lambda s, c: mean_sample_accuracy(c), [main, correct], **draws)
     title = f"best-of-{n}, {_name(scores, setting)}: gain over a random sample"
     figures.append(Figure(title, gain.value, gain.low, gain.high, len(main), about))
-    return figures
+    return [*figures, *inner_figures(f"best-of-{n}", main, groups, correct, setting)]
+
+
+def inner_figures(
+    title: str, scores: Floats, groups: Sequence[Sequence[LabelledTrace]], correct: Floats, setting: Setting
+) -> list[Figure]:
+    """What tells a score that knows answers apart from one that knows problems: see `within_problem_auroc`."""
+    texts = np.array([_numbered([row.trace.response for row in group]) for group in groups])
+    both = int(((correct.max(axis=1) > 0) & (correct.min(axis=1) < 1)).sum())
+    within = measure(f"{title}: AUROC within problems", within_problem_auroc, [scores, correct], **setting.draws)
+    blind = "what a score that knows nothing comes to"
+    return [
+        replace(within, n=both, note=within.note or "problems with right and wrong answers"),
+        measure(
+            f"{title}: random distinct response", mean_distinct_accuracy, [texts, correct], note=blind, **setting.draws
+        ),
+    ]
+
+
+def _numbered(texts: Sequence[str]) -> list[int]:
+    seen: dict[str, int] = {}
+    return [seen.setdefault(text, len(seen)) for text in texts]
 
 
 def _name(scores: dict[str, Floats], setting: Setting) -> str:

@@ -22,7 +22,7 @@ from rewardkit.evaluate.bootstrap import measure
 from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.report import BestOfN
 from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig, solved
-from rewardkit.evaluate.suites.best_of_n import BestOf, classes_of, samples_of
+from rewardkit.evaluate.suites.best_of_n import BestOf, classes_of, inner_figures, samples_of
 from rewardkit.store import LabelledTrace, Loaded
 
 Floats = NDArray[np.float64]
@@ -82,6 +82,7 @@ class Curves:
                 bands[name] = tuple((float(f.low or 0.0), float(f.high or 0.0)) for f in own)
         tokens = () if per_sample is None else tuple(n * per_sample for n in sizes)
         plot = BestOfN(n=tuple(sizes), curves=curves, bands=bands, tokens=tokens)
+        figures += inner_figures("search", scores, groups, correct, setting)
         return Measured([*figures, *(run_figure(run, setting) for run in self.runs)], {"best_of_n": plot})
 
 

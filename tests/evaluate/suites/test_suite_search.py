@@ -45,6 +45,20 @@ def test_each_strategy_has_a_curve_over_tokens_with_intervals(measured, value, t
     assert set(plot.bands) == set(plot.curves) == {"oracle", "weighted vote", "reward model", "majority"}
 
 
+def test_a_score_that_knows_problems_but_no_answers_is_told(measured, value, tmp_path):
+    data = stored(tmp_path / "d", PROBLEMS)
+    knows = measured("search", likes("7"), data=data)
+    assert value(knows, "search: AUROC within problems") == 1.0
+    assert next(f.n for f in knows.report.figures if "within" in f.name) == 2, "the third has no right answer"
+
+    def easy(trace):
+        return [0.9 if "P1" in trace.problem.text else 0.1]
+
+    blind = measured("search", easy, data=data, output=str(tmp_path / "blind"))
+    assert value(blind, "search: AUROC within problems") == 0.5
+    assert value(blind, "search: random distinct response") == pytest.approx((1 / 3 + 1 / 3 + 0) / 3)
+
+
 def test_without_counted_tokens_the_axis_is_samples(measured, tmp_path):
     result = measured("search", likes("7"), data=stored(tmp_path / "d", PROBLEMS, tokens=None))
     assert result.report.best_of_n.tokens == ()

@@ -140,6 +140,16 @@ function bestOfNPlot({ n: samples, curves, bands, tokens }) {
   return plot("Best of n", chart, series, "Accuracy of the chosen answer; the oracle is the ceiling of any choice.");
 }
 
+function curvesPlot({ title, caption, x, y, at, lines, bands }) {
+  const values = [...Object.values(lines).flat(), ...Object.values(bands).flat(2)];
+  const span = Math.max(...values) - Math.min(...values) || 1;
+  const domain = [Math.min(...values) - 0.05 * span, Math.max(...values) + 0.05 * span];
+  const chart = frame({ label: x, domain: [at[0], at[at.length - 1]], ticks: at }, { label: y, domain });
+  const series = Object.entries(lines).map(([name, line]) => ({ name, markers: true, band: bands[name], points: at.map((place, i) => [place, line[i]]) }));
+  series.forEach((one, number) => drawSeries(chart, one, number));
+  return plot(title, chart, series, caption);
+}
+
 function rocPlot(points) {
   const chart = frame({ label: "false positive rate", domain: UNIT, ticks: UNIT_TICKS }, { label: "true positive rate", domain: UNIT, ticks: UNIT_TICKS });
   diagonal(chart);
@@ -206,6 +216,7 @@ function drawEvaluation(report) {
   if (report.reliability.length) plots.push(reliabilityPlot(report.reliability));
   for (const [source, bins] of Object.entries(report.reliability_by_source ?? {})) plots.push(reliabilityPlot(bins, source));
   if (report.best_of_n?.n.length) plots.push(bestOfNPlot(report.best_of_n));
+  plots.push(...(report.curves ?? []).filter(({ at }) => at.length).map(curvesPlot));
   if (report.roc.length) plots.push(rocPlot(report.roc));
   if (report.precision_recall.length) plots.push(precisionRecallPlot(report.precision_recall));
   if (report.training && (report.training.loss.length || report.training.eval.length)) plots.push(trainingPlot(report.training));
