@@ -2,100 +2,155 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rewardkit.cli._actions import need, number, read_options, whole
+
 if TYPE_CHECKING:
     from rewardkit.verifiers.recheck import RecheckReport
 
-OPTIONS = {
-    "recheck": {"sample": "200", "solver": "coq", "seed": "0"},
-    "export": {"format": "trl-stepwise", "source": "", "to": ""},
-    "merge": {
-        "output": "",
-        "gold": "",
-        "sources": "",
-        "method": "stack",
-        "name": "merged",
-        "abstain": "",
-        "calibration": "auto",
-        "seed": "0",
-    },
-    "decide": {"file": "", "output": "", "name": "audited"},
-    "convert": {"by": "", "source": "", "output": ""},
-    "keep": {"source": "", "above": "0.5", "output": ""},
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action.
+
+    Attributes:
+        about: what it does, for the help.
+        function: ``module:function``, called with the folder, the options and whether JSON is wanted.
+        options: from an option to its default.
+        hint: what the options hold, for the help.
+    """
+
+    about: str
+    function: str
+    options: dict[str, str]
+    hint: str
+
+
+_HERE = "rewardkit.cli.labels"
+_CHECKS = "rewardkit.cli.label_checks"
+
+ACTIONS = {
+    "recheck": Action(
+        "prove a sample of the labels again, with another solver",
+        f"{_HERE}:recheck",
+        {"sample": "200", "solver": "coq", "seed": "0"},
+        "sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0",
+    ),
+    "export": Action(
+        "write them in a format of others",
+        f"{_HERE}:export",
+        {"format": "trl-stepwise", "source": "", "to": ""},
+        "format=trl-stepwise, source=NAME (of the labels), to=FILE",
+    ),
+    "quality": Action(
+        "how good each source is where gold is, and what each is worth with few gold labels",
+        f"{_CHECKS}:quality",
+        {"gold": "", "sources": "", "budget": "100", "repeats": "5", "seed": "0"},
+        "gold=NAME,NAME (sources that count as the truth), sources=NAME,NAME (else all of gold's meaning), budget=100 "
+        "(gold labels to fit on), repeats=5, seed=0",
+    ),
+    "merge": Action(
+        "several sources into one calibrated label",
+        "rewardkit.cli.merge:merge",
+        {
+            "output": "",
+            "gold": "",
+            "sources": "",
+            "method": "stack",
+            "name": "merged",
+            "abstain": "",
+            "calibration": "auto",
+            "seed": "0",
+        },
+        "output=DIR, gold=NAME,NAME, sources=NAME,NAME (voters), method=stack, average, majority, count, dawid-skene, "
+        "glad or mace, name=merged, abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, "
+        "beta or isotonic, seed=0",
+    ),
+    "decide": Action(
+        "take in what was decided on the page of `rewardkit audit`",
+        f"{_HERE}:decide",
+        {"file": "", "output": "", "name": "audited"},
+        "file=decisions.jsonl, output=DIR, name=audited (of the new source)",
+    ),
+    "stability": Action(
+        "how large a share of wrong labels would make two models change places",
+        f"{_CHECKS}:stability",
+        {"source": "", "gold": "", "first": "", "second": "", "threshold": "0.5"},
+        "source=NAME (the labels that models are measured by), gold=NAME,NAME (that know better, as audited), "
+        "first=MODEL, second=MODEL (each a source of the folder, or a folder with scores as `rewardkit eval` writes "
+        "it), threshold=0.5",
+    ),
+    "plan": Action(
+        "what to buy for a budget: many weak labels or few verified ones",
+        f"{_CHECKS}:plan",
+        {
+            "gold": "",
+            "weak": "",
+            "gold_price": "1",
+            "weak_price": "",
+            "budget": "",
+            "gold_counts": "0,50,200,800",
+            "weak_counts": "0,1000,4000,16000",
+            "features": "text",
+            "seeds": "3",
+        },
+        "gold=NAME,NAME, weak=NAME, weak_price=0.01, gold_price=1, budget=200, gold_counts=0,50,200,800 and "
+        "weak_counts=0,1000,4000,16000 (numbers of labels to try), features=text or a language model, seeds=3",
+    ),
+    "compare": Action(
+        "whether scores and labels drift between two datasets, and problems leak",
+        f"{_CHECKS}:compare",
+        {"with": "", "similarity": "0.8"},
+        "with=DIR (or sample:NAME, a file, a Hub id; of the training, say), similarity=0.8 (of leaking problems)",
+    ),
+    "convert": Action(
+        "labels of one meaning into another",
+        f"{_HERE}:convert",
+        {"by": "", "source": "", "output": ""},
+        "by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix, source=NAME, output=DIR",
+    ),
+    "keep": Action(
+        "the traces that a source is sure enough of",
+        f"{_HERE}:keep",
+        {"source": "", "above": "0.5", "output": ""},
+        "source=NAME, above=0.5 (what its last label must exceed), output=DIR",
+    ),
 }
-"""From an action to its options and their defaults."""
 
 
 def labels(
     action: Annotated[
-        str,
-        typer.Argument(
-            help="recheck: prove a sample of the labels again, with another solver. "
-            "export: write them in a format of others. "
-            "merge: several sources into one calibrated label. "
-            "decide: take in what was decided on the page of `rewardkit audit`. "
-            "convert: labels of one meaning into another. "
-            "keep: the traces that a source is sure enough of."
-        ),
+        str, typer.Argument(help=" ".join(f"{name}: {action.about}." for name, action in ACTIONS.items()))
     ],
     directory: Annotated[Path, typer.Argument(help="A dataset folder, as `rewardkit synth` writes it.")],
     options: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="recheck: sample=200 (how many labels), solver=coq, z3 or cvc5, seed=0. "
-            "export: format=trl-stepwise, source=NAME (of the labels), to=FILE. "
-            "merge: output=DIR, gold=NAME,NAME (sources that count as the truth), sources=NAME,NAME (voters; else all "
-            "of gold's meaning), method=stack, average, majority, count, dawid-skene, glad or mace, name=merged, "
-            "abstain=ignore, zero, one, soft or class, calibration=auto, temperature, platt, beta or isotonic,"
-            " seed=0. decide: file=decisions.jsonl, output=DIR, name=audited (of the new source). "
-            "convert: by=local_to_prefix, local_to_prefix_independent, prefix_to_local or value_to_prefix,"
-            " source=NAME, output=DIR. "
-            "keep: source=NAME, above=0.5 (what its last label must exceed), output=DIR."
-        ),
+        typer.Argument(help=" ".join(f"{name}: {action.hint}." for name, action in ACTIONS.items())),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Look into the labels of a dataset, merge them, or write them in a format of others."""
     from rewardkit.errors import ConfigError
 
-    if action not in OPTIONS:
-        raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(OPTIONS)}")
-    given = _options(action, options or [])
-    actions = {"recheck": _recheck, "export": _export, "merge": _merge, "decide": _decide, "convert": _convert}
-    {**actions, "keep": _keep}[action](directory, given, json)
+    if action not in ACTIONS:
+        raise ConfigError(f"there is no action '{action}' for labels; there are: {', '.join(ACTIONS)}")
+    module, _, function = ACTIONS[action].function.partition(":")
+    given = read_options(ACTIONS[action].options, options or [])
+    getattr(import_module(module), function)(directory, given, json)
 
 
-def _options(action: str, given: list[str]) -> dict[str, str]:
-    from rewardkit.errors import ConfigError
-
-    values = dict(OPTIONS[action])
-    for option in given:
-        key, equals, value = option.partition("=")
-        if not equals or key not in values:
-            known = ", ".join(f"{k}={v or k.upper()}" for k, v in values.items())
-            raise ConfigError(f"unknown option '{option}': there are {known}")
-        values[key] = value
-    return values
-
-
-def _merge(directory: Path, given: dict[str, str], json: bool) -> None:
-    from rewardkit.cli.merge import merge
-
-    merge(directory, given, json)
-
-
-def _decide(directory: Path, given: dict[str, str], json: bool) -> None:
+def decide(directory: Path, given: dict[str, str], json: bool) -> None:
+    """rewardkit labels decide DIR file=decisions.jsonl output=DIR"""
     from rewardkit.cli._output import panel, print_json
-    from rewardkit.errors import ConfigError
     from rewardkit.labels.suspects import add_decisions
 
-    for key, what in (("file", "decisions.jsonl"), ("output", "DIR")):
-        if not given[key]:
-            raise ConfigError(f"decide needs {key}={what}")
+    need("decide", given, file="decisions.jsonl", output="DIR")
     counts = add_decisions(directory, given["output"], given["file"], given["name"])
     if json:
         print_json({"output": given["output"], "source": given["name"], "decisions": counts})
@@ -104,14 +159,12 @@ def _decide(directory: Path, given: dict[str, str], json: bool) -> None:
     panel("decisions taken in", rows)
 
 
-def _convert(directory: Path, given: dict[str, str], json: bool) -> None:
+def convert(directory: Path, given: dict[str, str], json: bool) -> None:
+    """rewardkit labels convert DIR by=NAME source=NAME output=DIR"""
     from rewardkit.cli._output import panel, print_json
-    from rewardkit.errors import ConfigError
     from rewardkit.labels.convert import CONVERSIONS, convert_dataset
 
-    for key, what in (("by", "|".join(CONVERSIONS)), ("source", "NAME"), ("output", "DIR")):
-        if not given[key]:
-            raise ConfigError(f"convert needs {key}={what}")
+    need("convert", given, by="|".join(CONVERSIONS), source="NAME", output="DIR")
     counts = convert_dataset(directory, given["output"], given["by"], given["source"])["counts"]["labels"]
     if json:
         print_json({"output": given["output"], "by": given["by"], "labels": counts})
@@ -120,20 +173,13 @@ def _convert(directory: Path, given: dict[str, str], json: bool) -> None:
     panel(f"labels converted by {given['by']}", [*rows, ("folder", given["output"])])
 
 
-def _keep(directory: Path, given: dict[str, str], json: bool) -> None:
+def keep(directory: Path, given: dict[str, str], json: bool) -> None:
+    """rewardkit labels keep DIR source=NAME above=0.5 output=DIR"""
     from rewardkit.cli._output import panel, print_json
-    from rewardkit.errors import ConfigError
     from rewardkit.labels.keep import keep_traces
 
-    for key, what in (("source", "NAME"), ("output", "DIR")):
-        if not given[key]:
-            raise ConfigError(f"keep needs {key}={what}")
-    try:
-        above = float(given["above"])
-    except ValueError:
-        raise ConfigError(f"above must be a number from 0 to 1, not '{given['above']}'") from None
-    if not 0 <= above < 1:
-        raise ConfigError(f"above must lie in [0, 1), not {above}")
+    need("keep", given, source="NAME", output="DIR")
+    above = number(given, "above", 0, 1)
     kept = keep_traces(directory, given["output"], given["source"], above)["kept"]
     if json:
         print_json({"output": given["output"], **kept})
@@ -142,32 +188,26 @@ def _keep(directory: Path, given: dict[str, str], json: bool) -> None:
     panel(f"traces kept where {given['source']} is above {above:g}", [*rows, ("folder", given["output"])])
 
 
-def _recheck(directory: Path, given: dict[str, str], json: bool) -> None:
+def recheck(directory: Path, given: dict[str, str], json: bool) -> None:
+    """rewardkit labels recheck DIR sample=200 solver=coq"""
     from rewardkit.cli._output import print_json
-    from rewardkit.errors import ConfigError
-    from rewardkit.verifiers.recheck import recheck
+    from rewardkit.verifiers.recheck import recheck as prove_again
 
-    for key in ("sample", "seed"):
-        if not (given[key].isascii() and given[key].isdigit() and len(given[key]) < 10):
-            raise ConfigError(f"{key} must be a whole number, not '{given[key]}'")
-    if given["sample"].strip("0") == "":
-        raise ConfigError("sample must be at least 1")
-    report = recheck(directory, int(given["sample"]), given["solver"], int(given["seed"]))
+    sample, seed = whole(given, "sample", 1), whole(given, "seed")
+    report = prove_again(directory, sample, given["solver"], seed)
     if json:
         print_json({"solver": report.solver, "counts": report.counts, "disagreements": _rows(report)})
     else:
         _show(report, directory)
 
 
-def _export(directory: Path, given: dict[str, str], json: bool) -> None:
+def export(directory: Path, given: dict[str, str], json: bool) -> None:
+    """rewardkit labels export DIR format=trl-stepwise source=NAME to=FILE"""
     from rewardkit.cli._output import panel, print_json
-    from rewardkit.errors import ConfigError
     from rewardkit.store import iter_dataset
     from rewardkit.store.formats import export_format
 
-    for key in ("source", "to"):
-        if not given[key]:
-            raise ConfigError(f"export needs {key}={'FILE.jsonl' if key == 'to' else 'NAME, whose labels are written'}")
+    need("export", given, source="NAME, whose labels are written", to="FILE.jsonl")
     written, left_out = export_format(given["to"], iter_dataset(directory), given["format"], given["source"])
     if json:
         print_json({"to": given["to"], "format": given["format"], "rows": written, "left_out": left_out})

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.cli._actions import names, need, whole
 
 if TYPE_CHECKING:
     from rewardkit.labels.merge import Merged
+    from rewardkit.labels.quality import Quality
 
 
 def merge(directory: Path, given: dict[str, str], json: bool) -> None:
     """rewardkit labels merge DIR output=DIR gold=SOURCE key=value ..."""
     from rewardkit.cli._output import panel, print_json
-    from rewardkit.errors import ConfigError
     from rewardkit.labels.merge import merge_dataset
 
-    if not given["output"]:
-        raise ConfigError("merge needs output=DIR, where the dataset with the merged labels is written")
-    if not (given["seed"].isascii() and given["seed"].isdigit() and len(given["seed"]) < 10):
-        raise ConfigError(f"seed must be a whole number, not '{given['seed']}'")
+    need("merge", given, output="DIR, where the dataset with the merged labels is written")
     found = merge_dataset(
         directory,
         given["output"],
-        sources=[name for name in given["sources"].split(",") if name],
-        gold=[name for name in given["gold"].split(",") if name],
+        sources=names(given["sources"]),
+        gold=names(given["gold"]),
         name=given["name"],
         model=given["method"],
         abstain=given["abstain"],
         calibration=given["calibration"],
-        seed=int(given["seed"]),
+        seed=whole(given, "seed"),
     )
     if json:
         print_json({"output": given["output"], "source": given["name"], **found.as_dict()})
@@ -51,14 +51,23 @@ def _rows(found: Merged, given: dict[str, str]) -> list[tuple[str, str]]:
         rows.append((name, text))
     if found.report:
         rows.append(("", f"on {found.report[0].n:,} gold steps, each by models of other problems"))
-    for q in found.quality:
-        rows.append(
-            (f"quality of {q.source}", f"covers {q.coverage:.1%}{_on_gold(q.catches, q.false_alarms, q.on_gold)}")
-        )
-    for row in found.bake:
-        rows.append((f"100 gold: {row['name']}", f"NLL {row['nll']:.3f}  accuracy x coverage {row['yield']:.3f}"))
+    rows += quality_rows(found.quality, found.bake)
     rows += [("note" if i == 0 else "", text) for i, text in enumerate(found.warnings)]
     return [*rows, ("folder", given["output"])]
+
+
+def quality_rows(
+    quality: Sequence[Quality], bake: Sequence[Mapping[str, Any]], budget: int = 100
+) -> list[tuple[str, str]]:
+    """Lines of a panel: each source where gold is, then what each is worth with a few gold labels."""
+    rows = [
+        (f"quality of {q.source}", f"covers {q.coverage:.1%}{_on_gold(q.catches, q.false_alarms, q.on_gold)}")
+        for q in quality
+    ]
+    for row in bake:
+        text = f"NLL {row['nll']:.3f}  accuracy {row['accuracy']:.3f} x coverage {row['coverage']:.3f}"
+        rows.append((f"{budget} gold: {row['name']}", f"{text} = {row['yield']:.3f}"))
+    return rows
 
 
 def _on_gold(catches: float | None, alarms: float | None, n: int) -> str:

@@ -12,14 +12,14 @@ def select(
     directory: Annotated[Path, typer.Argument(help="A dataset folder with labels or a reward model's scores.")],
     count: Annotated[int, typer.Option(min=1, help="How many traces.")],
     output: Annotated[Path, typer.Option(help="The file to write: one JSON object a line, with the trace's id.")],
-    policy: Annotated[str, typer.Option(help="rad, uncertain, disagree, llkd, diverse or random.")] = "rad",
+    policy: Annotated[str, typer.Option(help="random, rad, uncertain, disagree, llkd or diverse.")] = "random",
     source: Annotated[
         str | None, typer.Option(help="Whose p_correct is believed now; else the scores of the dataset.")
     ] = None,
     judges: Annotated[
         str | None, typer.Option(help="Sources A,B that disagree is measured on; the first teaches.")
     ] = None,
-    verified: Annotated[str | None, typer.Option(help="A source whose traces are left out: they are verified.")] = None,
+    verified: Annotated[str | None, typer.Option(help="A source whose traces are left out: it has seen them.")] = None,
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Drawn at random from all, for unbiased calibration.")
     ] = 0.2,

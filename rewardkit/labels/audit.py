@@ -182,7 +182,7 @@ def disagreeing_neighbours(
     """
     n = len(given)
     made = np.full(n, np.nan)
-    view = _directions(features, seed)
+    view = directions(features, seed)
     pool = np.sort(np.random.default_rng(seed).permutation(n)[:20_000])
     asked = np.arange(n) if asked is None else asked
     for start in range(0, len(asked), 2000):
@@ -197,7 +197,7 @@ def disagreeing_neighbours(
     return made
 
 
-def _directions(features: Any, seed: int) -> NDArray[np.float32]:
+def directions(features: Any, seed: int) -> NDArray[np.float32]:
     """(steps, 64 at most) of length 1, by principal components where there are more columns."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize

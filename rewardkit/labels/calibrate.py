@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.evaluate.arrays import binary, same_shape, unit
+from rewardkit.evaluate.arrays import binary, finite, same_shape, unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,13 +90,46 @@ def fit_calibrator(scores: ArrayLike, correct: ArrayLike, method: Method | str =
     same_shape(scores=p, correct=right)
     if method not in METHODS:
         raise ConfigError(f"there is no calibration '{method}'; there are {', '.join(METHODS)}")
-    if right.all() or not right.any():
-        side = "right" if right.all() else "wrong"
-        raise DataError(f"nothing to calibrate on: all {len(right)} verdicts say {side}; add steps that are not")
+    _two_sided(right)
     method = by_size(len(p)) if method == "auto" else method
     if method == "isotonic":
         return _isotonic(p, right)
     return _logistic(p, right, method)
+
+
+def temperature_and_bias(log_odds: ArrayLike, correct: ArrayLike, *, bias: bool = True) -> tuple[float, float]:
+    """Platt's map as ``reward_model.json`` has it: the score is ``sigmoid((log-odds + bias) / temperature)``.
+
+    Args:
+        log_odds: (steps,) of any size: those of an implicit model are not bounded.
+        correct: (steps,) targets from 0 to 1.
+        bias: whether one is fitted; without it the bias is 0 and one half stays one half.
+
+    Raises:
+        DataError: shapes differ, the targets are all right or all wrong, or high log-odds go with wrong steps: no
+            temperature mends a ranking.
+
+    >>> temperature, bias = temperature_and_bias([2.0, 2, 2, 2, -2, -2, -2, -2], [1, 1, 1, 0, 0, 0, 0, 1])
+    >>> round(temperature, 1), round(abs(bias), 1)
+    (1.8, 0.0)
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    z, target = finite(log_odds, "log_odds"), unit(correct, "correct")
+    same_shape(log_odds=z, correct=target)
+    _two_sided(target >= 0.5)
+    scale = float(np.sqrt(np.mean(z**2))) or 1.0
+    # A soft target is a step that is there twice: right with its chance, and wrong with what is left.
+    twice, right = np.concatenate([z, z])[:, None] / scale, np.repeat([1, 0], len(z))
+    model = LogisticRegression(C=1e3, fit_intercept=bias, max_iter=1000, tol=1e-8)
+    model.fit(twice, right, sample_weight=np.concatenate([target, 1 - target]))
+    slope = float(model.coef_[0, 0]) / scale
+    if slope <= 0:
+        raise DataError(
+            "high scores do not go with right steps here, and no temperature mends a ranking: look at the AUROC of "
+            "`rewardkit eval calibration`, and at whether these labels mean what the model was trained for"
+        )
+    return 1 / slope, (float(model.intercept_[0]) / slope if bias else 0.0)
 
 
 def problem_folds(groups: ArrayLike, correct: ArrayLike, folds: int = 5, seed: int = 0) -> Ints:
@@ -145,6 +178,12 @@ def cross_calibrated(scores: ArrayLike, correct: ArrayLike, folds: Ints, method:
         inside = folds == fold
         made[inside] = fit_calibrator(p[~inside], right[~inside], method)(p[inside])
     return made
+
+
+def _two_sided(right: NDArray[np.bool_]) -> None:
+    if right.all() or not right.any():
+        side = "right" if right.all() else "wrong"
+        raise DataError(f"nothing to calibrate on: all {len(right)} verdicts say {side}; add steps that are not")
 
 
 def _inputs(p: Floats, method: str) -> Floats:

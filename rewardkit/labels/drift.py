@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rewardkit.evaluate.arrays import unit
 from rewardkit.labels.duplicates import near_duplicates
+from rewardkit.store import LabelledTrace, load_traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +54,75 @@ def score_drift(first: ArrayLike, second: ArrayLike) -> Drift:
     return Drift(distance, level, distance > 2 * level, (float(a.mean()), float(b.mean())))
 
 
-def leaks(
-    train: Sequence[str], evaluation: Sequence[str], threshold: float = 0.8
-) -> tuple[float, list[tuple[int, int]]]:
-    """The share of evaluation problems that stand, nearly word for word, among the training problems, and the pairs.
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A problem that stands, nearly word for word, in both datasets.
+
+    Attributes:
+        problem, other: its ids.
+        similarity: estimated Jaccard similarity of the two texts' pieces.
+        text: of the first.
+    """
+
+    problem: str
+    other: str
+    similarity: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two datasets side by side.
+
+    Attributes:
+        drifts: of the scores (``scores``) and of the labels of each source (``labels of NAME``) that both have; the
+            means are of the first dataset and of the other.
+        leaks: the most similar first.
+        problems: numbers of different problems in the first and in the other.
+        leaked: share of the first's problems that leak.
+    """
+
+    drifts: dict[str, Drift]
+    leaks: tuple[Leak, ...]
+    problems: tuple[int, int]
+    leaked: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def compare_datasets(folder: str | Path, other: str | Path, similarity: float = 0.8) -> Compared:
+    """Have scores and labels drifted between two datasets, and do problems of the first stand in the other?
 
     Args:
-        train: texts of the training problems.
-        evaluation: texts of the evaluation problems.
-        threshold: Jaccard similarity of their pieces, see `near_duplicates`.
+        folder: the dataset that something is used or measured on.
+        other: the one that it was trained or calibrated on; either may be whatever `load_traces` reads.
+        similarity: from which on two problems count as one, see `near_duplicates`.
 
-    >>> leaks(["How many apples has Ann?"], ["How many apples has Ann ?", "What is pi?"])
-    (0.5, [(0, 0)])
+    Raises:
+        ConfigError: see `near_duplicates`.
+        DataError: one of them cannot be read.
     """
-    if not train or not evaluation:
-        return 0.0, []
-    pairs = [(a, b) for a, b, _ in near_duplicates(train, evaluation, threshold=threshold)]
-    return len({b for _, b in pairs}) / len(evaluation), pairs
+    both = [load_traces(str(one)).rows for one in (folder, other)]
+    series = [_series(rows) for rows in both]
+    drifts = {name: score_drift(values, series[1][name]) for name, values in series[0].items() if name in series[1]}
+    first, second = ({row.trace.problem.id: row.trace.problem.text for row in rows} for rows in both)
+    ids, others = list(first), list(second)
+    pairs = near_duplicates(list(first.values()), list(second.values()), threshold=similarity)
+    found = [Leak(ids[a], others[b], alike, first[ids[a]]) for a, b, alike in pairs]
+    found.sort(key=lambda leak: -leak.similarity)
+    share = len({leak.problem for leak in found}) / max(len(ids), 1)
+    return Compared(drifts, tuple(found), (len(ids), len(others)), share)
+
+
+def _series(rows: Iterable[LabelledTrace]) -> dict[str, list[float]]:
+    """By what they are, the numbers of a dataset that may drift."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row.scores:
+            found.setdefault("scores", []).extend(row.scores)
+        for label in row.labels:
+            if label.p_correct is not None:
+                found.setdefault(f"labels of {label.source}", []).append(label.p_correct)
+    return found

@@ -14,7 +14,6 @@ from rewardkit.errors import ConfigError
 from rewardkit.labels.aggregate import gold_folds, gold_verdicts, stack_features, stacked, unsupervised
 from rewardkit.labels.calibrate import Calibrator, cross_calibrated, fit_calibrator
 from rewardkit.labels.quality import (
-    TOGETHER,
     Quality,
     Scored,
     bake_off,
@@ -23,6 +22,7 @@ from rewardkit.labels.quality import (
     qualities,
     scored,
     single_sources,
+    voices,
 )
 from rewardkit.labels.votes import Votes, choose_sources, meanings, read_votes
 from rewardkit.types import Meaning
@@ -136,9 +136,7 @@ def _merged(
     p: Floats, model: str, votes: Votes, truth: Floats, final: Any, report: Any, bake: Any, said: list[str]
 ) -> Merged:
     together = tuple(errors_together(votes, truth))
-    for first, second, phi, n in together:
-        if phi > TOGETHER:
-            said.append(f"{first} and {second} err together (phi {phi:.2f} on {n:,} gold steps): they are one voice")
+    said += voices(together)
     quality = tuple(qualities(votes, truth))
     gold = int((~np.isnan(truth)).sum())
     return Merged(p, model, votes.meaning, final, report, quality, together, bake, gold, tuple(said))

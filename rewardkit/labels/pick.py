@@ -23,7 +23,7 @@ def pick_traces(
     folder: str | Path,
     output: str | Path,
     count: int,
-    policy: str = "rad",
+    policy: str = "random",
     *,
     source: str | None = None,
     judges: Sequence[str] = (),
@@ -44,7 +44,7 @@ def pick_traces(
         policy: of `rewardkit.labels.select.POLICIES`.
         source: whose labels say what is believed now; None for the dataset's scores.
         judges: sources for ``disagree`` and ``llkd``.
-        verified: a source that marks traces as verified: they are no candidates.
+        verified: a source that has seen the traces that it labels: they are no candidates, not even where it abstained.
         share: drawn at random from all candidates.
         useless: share of verifications that come to nothing, for ``rad``.
         seed: of draws.
@@ -97,13 +97,13 @@ def _meant(known: Any, wanted: list[str]) -> tuple[list[str], Any]:
 
 
 def _candidates(rows: list[LabelledTrace], verified: str | None, known: Any) -> tuple[list[int], int]:
-    """Traces that are not verified and have steps, each response once; and how many repeats were left out."""
+    """Traces that the verifier has not seen and have steps, each response once; and how many repeats were left out."""
     if verified is not None and verified not in known:
         raise ConfigError(f"there is no label source '{verified}'; there are {', '.join(known) or 'none'}")
     seen: set[tuple[str, str]] = set()
     found, repeats = [], 0
     for number, row in enumerate(rows):
-        done = any(x.source == verified and x.p_correct is not None for x in row.labels)
+        done = any(label.source == verified for label in row.labels)
         key = row.trace.problem.id, "".join(row.trace.response.lower().split())
         if done or not row.trace.steps:
             continue

@@ -36,12 +36,14 @@ class Plan:
     """What the grid says.
 
     Attributes:
+        points: all that the budget buys, by rising price.
         frontier: points that no cheaper point equals, by rising price.
         best: of the points within the budget, the best; of equals the cheapest.
         regime: what the last unit of money bought more with: ``quantity`` weak labels, ``quality`` verified ones,
             ``mixed`` where neither leads by a tenth, or the best point is the smallest of the grid.
     """
 
+    points: tuple[Purchase, ...]
     frontier: tuple[Purchase, ...]
     best: Purchase
     regime: Regime
@@ -88,7 +90,7 @@ def plan(
     for point in points:
         if not frontier or point.quality > frontier[-1].quality:
             frontier.append(point)
-    return Plan(tuple(frontier), frontier[-1], _regime(points, frontier[-1]))
+    return Plan(tuple(points), tuple(frontier), frontier[-1], _regime(points, frontier[-1]))
 
 
 def _regime(points: list[Purchase], best: Purchase) -> Regime:

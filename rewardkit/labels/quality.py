@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardkit.errors import ConfigError
 from rewardkit.evaluate.calibration import brier, ece, nll, prior_brier, prior_nll
 from rewardkit.evaluate.steps import step_auroc
-from rewardkit.labels.aggregate import stack_features, stacked, unsupervised
+from rewardkit.labels.aggregate import check_gold, gold_verdicts, stack_features, stacked, unsupervised
 from rewardkit.labels.calibrate import fit_calibrator
-from rewardkit.labels.votes import Votes
+from rewardkit.labels.votes import Votes, choose_sources, meanings, read_votes
+from rewardkit.types import Meaning
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -203,7 +207,7 @@ def _draw(groups: Ints, budget: int, seed: int) -> NDArray[np.bool_]:
 def _one_bake_off(
     sources: tuple[str, ...], p: Floats, place: Floats, right: Floats, few: NDArray[np.bool_]
 ) -> dict[str, tuple[float, float]]:
-    """``{name: (nll, accuracy)}``; accuracy on the steps where the source has an opinion."""
+    """``{name: (nll, accuracy)}``; accuracy on the steps where the source (of all together: any) has an opinion."""
     from sklearn.linear_model import LogisticRegression
 
     if few.all() or len(np.unique(right[few])) < 2:
@@ -217,10 +221,82 @@ def _one_bake_off(
         made[name] = model.predict_proba(view[~few])[:, 1]
     mean = np.nan_to_num(unsupervised(p, "average"), nan=0.5) if not np.isnan(p).all() else np.full(len(p), 0.5)
     made["all, average"] = fit_calibrator(mean[few], right[few])(mean[~few])
-    column = {name: i for i, name in enumerate(sources)}
+    opinion = ~np.isnan(p[~few])
+    covered = {name: opinion[:, i] for i, name in enumerate(sources)} | {"prior": np.ones(len(test), dtype=np.bool_)}
     rows = {}
     for name, q in made.items():
-        spoke = ~np.isnan(p[~few, column[name]]) if name in column else np.ones(len(test), dtype=np.bool_)
+        spoke = covered.get(name, opinion.any(axis=1))
         accuracy = float(((q >= 0.5) == (test == 1))[spoke].mean()) if spoke.any() else 0.0
         rows[name] = (nll(q, test), accuracy)
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """The sources of a dataset beside its gold.
+
+    Attributes:
+        meaning: of all.
+        gold: steps with a gold verdict.
+        quality: of each source.
+        together: see `errors_together`.
+        bake: see `bake_off`.
+        warnings: what the user should know, one sentence each.
+    """
+
+    meaning: Meaning
+    gold: int
+    quality: tuple[Quality, ...]
+    together: tuple[tuple[str, str, float, int], ...]
+    bake: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def report_sources(
+    folder: str | Path,
+    gold: Sequence[str],
+    sources: Sequence[str] = (),
+    *,
+    budget: int = 100,
+    repeats: int = 5,
+    seed: int = 0,
+) -> SourceReport:
+    """How good each source of a dataset is, which err together, and what each is worth with few gold labels.
+
+    Args:
+        folder: the dataset.
+        gold: sources that count as the truth.
+        sources: to be judged; none for every other one of gold's meaning.
+        budget: gold labels of the bake-off, see `bake_off`.
+        repeats: of its draws.
+        seed: of its draws.
+
+    Raises:
+        ConfigError: a name is wrong, or meanings differ.
+        DataError: there is no gold of both kinds.
+    """
+    meaning, voters = choose_sources(meanings(folder), sources, gold)
+    if not voters:
+        raise ConfigError(f"there is no source of meaning {meaning} beside the gold; name some with sources=A,B")
+    votes = read_votes(folder, voters, meaning)
+    truth, _ = gold_verdicts(read_votes(folder, gold, meaning))
+    check_gold(truth)
+    quality, together = tuple(qualities(votes, truth)), tuple(errors_together(votes, truth))
+    bake = tuple(bake_off(votes, truth, budget=budget, repeats=repeats, seed=seed))
+    said = [f"{one.source} {one.remark}" for one in quality if one.remark] + voices(together)
+    if not bake:
+        said.append(f"no bake-off: {budget} gold labels and others to judge on, both kinds in each, are not there")
+    return SourceReport(meaning, int((~np.isnan(truth)).sum()), quality, together, bake, tuple(said))
+
+
+def voices(together: Iterable[tuple[str, str, float, int]]) -> list[str]:
+    """A sentence for each pair of sources whose errors go together."""
+    return [
+        f"{first} and {second} err together (phi {phi:.2f} on {n:,} gold steps): they are one voice"
+        for first, second, phi, n in together
+        if phi > TOGETHER
+    ]

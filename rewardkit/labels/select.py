@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-POLICIES = ("rad", "uncertain", "disagree", "llkd", "diverse", "random")
+POLICIES = ("random", "rad", "uncertain", "disagree", "llkd", "diverse")
 
 
 def with_random_share(chosen: ArrayLike, candidates: int, count: int, *, share: float = 0.2, seed: int = 0) -> Ints:

@@ -126,7 +126,7 @@ def audit_dataset(
         )
     part, groups = votes.p[looked, 1:], votes.groups[looked]
     kind = _kind(scores, votes.scores[looked], part, len(looked))
-    texts = None if kind != "text" else _texts(folder, looked)
+    texts = None if kind != "text" else step_texts(folder, looked)
     features = None if texts is None else text_features(texts, votes.place[looked])
     p = _scores(kind, votes, looked, features, given, folds, seed)
     found = audit(given, scores=p, judges=part)
@@ -187,7 +187,7 @@ def _neighbours(
     chosen = np.arange(n) if n <= 2 * _ASK else np.union1d(first, rest)
     if features is None:
         try:
-            features = text_features(_texts(folder, looked[chosen]), votes.place[looked[chosen]])
+            features = text_features(step_texts(folder, looked[chosen]), votes.place[looked[chosen]])
         except DataError:
             return None
     else:
@@ -199,7 +199,7 @@ def _neighbours(
     return made
 
 
-def _texts(folder: Any, steps: Ints) -> list[str]:
+def step_texts(folder: Any, steps: Ints) -> list[str]:
     """The texts of some steps, by their number in the dataset; read column by column."""
     import pyarrow.parquet as pq
 

@@ -60,6 +60,23 @@ def test_audit_writes_a_list_and_a_page_and_decisions_are_taken_in(cli, tmp_path
     assert json.loads(done.stdout)["decisions"] == {"correct": 1}
 
 
+def test_sources_two_models_and_another_dataset_are_looked_at(cli, tmp_path):
+    rows = []
+    for number in range(40):
+        trace = Trace.create(Problem.create(f"How many apples has person {number}?"), ["step"], model="m")
+        right = float(number % 3 > 0)
+        said = {"z3": right, "human": 1.0, "judge": 0.8 if right else 0.4, "other": float(number % 2)}
+        rows.append(LabelledTrace(trace, tuple(StepLabel(trace.id, 0, p, s, "local") for s, p in said.items())))
+    write_dataset(tmp_path / "set", rows, {})
+    found = json.loads(cli("labels", "quality", "set", "gold=z3", "budget=20", "--json").stdout)
+    assert [one["source"] for one in found["quality"]] == ["human", "judge", "other"]
+    run = cli("labels", "stability", "set", "source=human", "gold=z3", "first=judge", "second=other")
+    assert "35.0% of 40 steps" in run.stdout
+    same = json.loads(cli("labels", "compare", "set", "with=set", "--json").stdout)
+    assert (same["leaked"], same["drifts"]["labels of judge"]["drifted"]) == (1.0, False)
+    assert cli("labels", "plan", "set").stderr == "error: plan needs gold=NAME,NAME\n"
+
+
 def test_select_writes_the_traces_to_verify(cli, tmp_path):
     rows = []
     for number in range(6):
@@ -68,7 +85,8 @@ def test_select_writes_the_traces_to_verify(cli, tmp_path):
         rows.append(LabelledTrace(trace, (label,)))
     write_dataset(tmp_path / "set", rows, {})
     run = cli(
-        "select", "set", "--count", 1, "--output", "next.jsonl", "--source", "judge", "--share", 0, "--useless", 0
+        *("select", "set", "--count", 1, "--policy", "rad", "--output", "next.jsonl"),
+        *("--source", "judge", "--share", 0, "--useless", 0),
     )
     assert run.returncode == 0, run.stderr
     assert json.loads((tmp_path / "next.jsonl").read_text()) == {"trace_id": rows[4].trace.id, "by": "rad"}

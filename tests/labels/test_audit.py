@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.audit import audit, combine, disagreeing_neighbours, out_of_fold
 from rewardkit.labels.poison import poisoned
-from rewardkit.labels.stability import stability, swap_share
+from rewardkit.labels.stability import dataset_stability, stability, swap_share
 from rewardkit.labels.suspects import add_decisions, audit_dataset, write_audit
 from rewardkit.store import LabelledTrace, file_digest, read_dataset, write_dataset
 from rewardkit.types import Problem, StepLabel, Trace
@@ -219,3 +219,36 @@ def test_decisions_made_in_the_browser_are_taken_in(dataset, tmp_path):
     worst = found.suspects[0]
     labels = [x for row in read_dataset(tmp_path / "out") for x in row.labels if x.source == "audited"]
     assert [(x.trace_id, x.step, x.p_correct) for x in labels] == [(worst.trace_id, worst.step, 1.0 - worst.given)]
+
+
+def measured(folder, scores=None):
+    """Ten one-step traces: people marked the last one wrongly, as the audit found; two judges differ on it."""
+    rows = []
+    for number in range(10):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["a step"])
+        said = {"human": 1.0, "audited": float(number < 9), "first": 0.9 if number < 9 else 0.1, "second": 0.8}
+        said["second"] = 0.2 if number < 2 else said["second"]
+        labels = tuple(StepLabel(trace.id, 0, p, s, "local") for s, p in said.items())
+        own = None if scores is None else (scores[number],)
+        rows.append(LabelledTrace(trace, labels, own))
+    write_dataset(folder, rows, {})
+    return folder
+
+
+def test_stability_of_two_models_on_a_dataset(tmp_path):
+    folder = measured(tmp_path / "set")
+    found = dataset_stability(folder, "human", ["audited"], "first", "second")
+    assert (found.clean, found.wrong, found.items, found.rate) == (pytest.approx(2 / 9), -1.0, 10, 0.1)
+    assert found.swap_at == pytest.approx(2 / 11) and found.stable
+
+
+def test_stability_takes_the_scores_of_another_folder_in_its_own_order(tmp_path):
+    folder = measured(tmp_path / "set")
+    rows = read_dataset(measured(tmp_path / "eval", [0.9] * 9 + [0.1]))
+    write_dataset(tmp_path / "turned", rows[:0:-1], {})
+    found = dataset_stability(folder, "human", ["audited"], str(tmp_path / "turned"), "second")
+    assert (found.items, found.clean, found.wrong) == (9, pytest.approx(1 / 8), -1.0)
+    with pytest.raises(ConfigError, match="no label source .* and no folder"):
+        dataset_stability(folder, "human", ["audited"], "nobody", "second")
+    with pytest.raises(DataError, match="no step has a label of human and a verdict"):
+        dataset_stability(folder, "human", ["audited"], str(folder), "second")

@@ -8,7 +8,7 @@ import pytest
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.aggregate import CROWD, MODELS, gold_verdicts, unsupervised, with_policy
 from rewardkit.labels.merge import merge, merge_dataset
-from rewardkit.labels.quality import bake_off, errors_together
+from rewardkit.labels.quality import bake_off, errors_together, report_sources
 from rewardkit.labels.votes import Votes, read_votes
 from rewardkit.store import LabelledTrace, read_dataset, write_dataset
 from rewardkit.store.dataset import read_manifest
@@ -245,3 +245,22 @@ def test_the_merged_label_is_a_source_of_its_own_with_the_votes_as_evidence(tmp_
     assert any("answer (value)" in said for said in found.warnings)
     counts = read_manifest(tmp_path / "out")["counts"]["labels"]["merged"]
     assert sum(counts.values()) == 60
+
+
+def test_sources_are_reported_without_merging_them(tmp_path):
+    truth = np.random.default_rng(0).random(400) < 0.7
+    columns = {"z3": truth.astype(float), "good": judge(truth, 0.9, 1), "twin": judge(truth, 0.9, 1)}
+    rows = []
+    for number in range(80):
+        trace = Trace.create(Problem.create(f"problem {number // 2}"), ["a step"] * STEPS, sample=number)
+        labels = [StepLabel(trace.id, i, float(p[number * STEPS + i]), name, "local")
+                  for name, p in columns.items() for i in range(STEPS)]  # fmt: skip
+        rows.append(LabelledTrace(trace, tuple(labels)))
+    write_dataset(tmp_path / "set", rows, {})
+    found = report_sources(tmp_path / "set", ["z3"])
+    assert (found.meaning, found.gold, [one.source for one in found.quality]) == ("local", 400, ["good", "twin"])
+    assert {row["name"] for row in found.bake} == {"prior", "good", "twin", "all, stacked", "all, average"}
+    assert "good and twin err together" in found.warnings[0]
+    assert "no bake-off: 400 gold labels" in report_sources(tmp_path / "set", ["z3"], budget=400).warnings[-1]
+    with pytest.raises(ConfigError, match="no source of meaning local beside the gold"):
+        report_sources(tmp_path / "set", ["z3", "good", "twin"])

@@ -51,6 +51,17 @@ def test_rad_takes_the_unsure(dataset, tmp_path):
     assert {row["trace_id"] for row in chosen(tmp_path / "next.jsonl")} <= set(ids[20:])
 
 
+def test_a_trace_on_which_the_verifier_abstained_is_not_put_to_it_again(tmp_path):
+    rows = []
+    for number in range(4):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["step"])
+        seen = (StepLabel(trace.id, 0, None, "z3", "local"),) if number else ()
+        rows.append(LabelledTrace(trace, seen))
+    write_dataset(tmp_path / "set", rows, {})
+    assert pick_traces(tmp_path / "set", tmp_path / "x", 1, verified="z3")["candidates"] == 1
+    assert chosen(tmp_path / "x") == [{"trace_id": rows[0].trace.id, "by": "random"}]
+
+
 def test_what_cannot_be_chosen_is_said(dataset, tmp_path):
     folder, _ = dataset
     with pytest.raises(DataError, match="31 traces are wanted, but 30 are left"):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from rewardkit.errors import DataError
-from rewardkit.labels.drift import leaks, score_drift
+from rewardkit.labels.drift import compare_datasets, score_drift
+from rewardkit.labels.pilot import plan_dataset
 from rewardkit.labels.planner import plan
+from rewardkit.store import LabelledTrace, write_dataset
+from rewardkit.types import Problem, StepLabel, Trace
 
 
 def test_only_verified_labels_help_and_only_they_are_bought():
@@ -52,5 +55,50 @@ def test_drift_is_scipys_statistic_and_is_not_seen_in_equal_scores():
     assert score_drift(a, c).drifted
 
 
-def test_nothing_leaks_from_nothing():
-    assert leaks([], ["a problem"]) == (0.0, [])
+def dataset(folder, problems, scores):
+    rows = []
+    for problem, score in zip(problems, scores, strict=True):
+        trace = Trace.create(Problem.create(problem), ["one step"])
+        rows.append(LabelledTrace(trace, (StepLabel(trace.id, 0, float(score > 0.5), "z3", "local"),), (score,)))
+    write_dataset(folder, rows, {})
+    return folder
+
+
+def test_two_datasets_are_compared_by_scores_labels_and_problems(tmp_path):
+    draw = np.random.default_rng(0)
+    texts = [f"What is {a} times {b}, less {c}?" for a, b, c in draw.integers(100, 10**6, (200, 3))]
+    new = dataset(tmp_path / "new", ["Ann buys 5 apples at the market.", *texts[:99]], draw.beta(2, 5, 100))
+    old = dataset(tmp_path / "old", ["ann buys 5 apples at the market!", *texts[100:]], draw.beta(5, 2, 101))
+    found = compare_datasets(new, old)
+    assert found.drifts["scores"].drifted and found.drifts["labels of z3"].drifted
+    assert [leak.text for leak in found.leaks] == ["Ann buys 5 apples at the market."]
+    assert (found.problems, found.leaked) == ((100, 101), 0.01)
+    assert not compare_datasets(new, new).drifts["scores"].drifted
+
+
+def pilot_set(folder, gold_from=0):
+    """A hundred problems whose last word says the truth; the weak source is right four times in five."""
+    draw, rows = np.random.default_rng(1), []
+    for number in range(100):
+        trace = Trace.create(Problem.create(f"problem {number}"), ["a sound step" if number % 3 else "a flawed step"])
+        said = {"judge": 0.8 if (number % 3 > 0) == (draw.random() < 0.8) else 0.2}
+        if number >= gold_from:
+            said["z3"] = float(number % 3 > 0)
+        rows.append(LabelledTrace(trace, tuple(StepLabel(trace.id, 0, p, s, "local") for s, p in said.items())))
+    write_dataset(folder, rows, {})
+    return folder
+
+
+def test_a_pilot_says_what_pays_and_leaves_out_numbers_that_it_does_not_hold(tmp_path):
+    prices = {"weak_price": 0.01, "budget": 100, "gold_counts": (0, 5, 50, 500), "weak_counts": (0, 50), "seeds": 2}
+    pilot = plan_dataset(pilot_set(tmp_path / "set"), "judge", ["z3"], **prices)
+    found = pilot.plan
+    assert (pilot.gold, pilot.weak) == (70, 70)
+    assert {(point.verified, point.weak) for point in found.points} == {(0, 50), (5, 0), (5, 50), (50, 0), (50, 50)}
+    assert found.best.quality > 0.95
+    assert found.best.price <= 50.5
+
+
+def test_a_pilot_without_gold_to_hold_out_is_refused(tmp_path):
+    with pytest.raises(DataError, match="too few or one-sided"):
+        plan_dataset(pilot_set(tmp_path / "set", 98), "judge", ["z3"], weak_price=0.01, budget=10)
