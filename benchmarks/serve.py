@@ -38,7 +38,8 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.samples import sample_path
 from rewardkit.server.config import serve_config
 from rewardkit.server.engine import vllm_environment
-from rewardkit.server.launch import Server, free_port
+from rewardkit.server.launch import Server
+from rewardkit.server.port import free_port
 from rewardkit.text.encode import find_separator
 from rewardkit.text.split import split_steps
 from rewardkit.types import Problem, Trace

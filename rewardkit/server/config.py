@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
@@ -92,12 +93,22 @@ class ServeConfig(Config):
         for path in (self.ssl_certfile, self.ssl_keyfile):
             if path is not None and not path.is_file():
                 raise ValueError(f"there is no file {path}")
+        if self.ssl_certfile is not None:
+            _check_certificate(self.ssl_certfile, self.ssl_keyfile)
         if self.host not in LOOPBACK and not self.open_to_all and self.key is None:
             raise ValueError(
                 f"host {self.host} lets others in, and there is no key: set {KEY_VARIABLE} or key_file, "
                 "or say open_to_all=true"
             )
         return self
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    """A server would only fail by it once its model has loaded."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise ValueError(f"{certificate} and {key} are no certificate and its key ({error})") from None
 
 
 def serve_config(values: dict[str, Any]) -> ServeConfig:

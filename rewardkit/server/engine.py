@@ -6,7 +6,9 @@ import contextlib
 import importlib.util
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ from rewardkit.server.host import SETTINGS_VARIABLE, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import engine_flags
 from rewardkit.server.logs import config_file
-from rewardkit.server.reaper import GROUP_VARIABLE, parse_steps
+from rewardkit.server.reaper import FDS_VARIABLE, GROUP_VARIABLE, parse_steps
 
 _DEFAULT_GROUPS = (
     "vllm.general_plugins",
@@ -54,6 +56,8 @@ def check_vllm() -> None:
             "vLLM is not installed: pip install 'rewardkit[vllm]' (NVIDIA GPU) or 'rewardkit[cpu]', "
             "or serve with backend=transformers"
         )
+    if not entry_points(group="vllm.endpoint_plugins", name="rewardkit"):
+        raise ConfigError("vLLM would not find our routes: install rewardkit again, or use backend=transformers")
     if os.environ.get("VLLM_USE_RUST_FRONTEND", "0") not in ("", "0"):
         raise ConfigError("VLLM_USE_RUST_FRONTEND is set, and that front end has no Python endpoints: unset it")
 
@@ -63,7 +67,7 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
 
     Args:
         folder: the model.
-        config: `config.port` must be a real port.
+        config: what it is told.
         spec: of the model; its longest input becomes the engine's, where the model's positions reach that far.
 
     Raises:
@@ -73,8 +77,9 @@ def vllm_command(folder: Path, config: ServeConfig, spec: RewardModelSpec) -> li
         "model": str(folder),
         "runner": "pooling",
         "served-model-name": config.name or folder.name,
-        "host": config.host,
-        "port": config.port,
+        # Until it has started; then our plugin has it accept on the port of `rewardkit serve`, which it inherits.
+        "host": "127.0.0.1",
+        "port": 0,
         "dtype": config.dtype,
         "max-model-len": min(config.max_length or spec.max_length, _positions(folder)),
         # vLLM lets every web page in by default, and a browser reaches 127.0.0.1.
@@ -135,26 +140,37 @@ class EngineProcess:
         command, environment: see above.
         log: the file that its output is appended to; None is this process's standard error.
         steps: how it is told to end, see `rewardkit.server.reaper`.
+        listener: the listening socket that it inherits, see `rewardkit.server.port`.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path | None, steps: str) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        log: Path | None,
+        steps: str,
+        listener: socket.socket | None = None,
+    ) -> None:
         reaper = [sys.executable, "-m", "rewardkit.server.reaper", steps, *command]
         self._patience = sum(seconds for _, seconds in parse_steps(steps)) + 10
         self._log = log
         self._begin = log.stat().st_size if log and log.exists() else 0
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
         self._group, told = os.pipe()
+        self._accepts, tells = os.pipe()
+        inherited = [] if listener is None else [listener.fileno(), tells]
         with log.open("ab") if log else contextlib.nullcontext(subprocess.PIPE) as output:
             self._reaper = subprocess.Popen(
                 reaper,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**environment, GROUP_VARIABLE: str(told)},
-                pass_fds=[told],
+                env={**environment, GROUP_VARIABLE: str(told), FDS_VARIABLE: ",".join(map(str, inherited))},
+                pass_fds=[told, *inherited],
                 start_new_session=True,
             )
         os.close(told)
+        os.close(tells)
         if log is None:
             threading.Thread(target=self._pass_on, name="rewardkit-log", daemon=True).start()
 
@@ -166,6 +182,11 @@ class EngineProcess:
     def wait(self) -> int:
         """Block until it ends; its exit code."""
         return self._reaper.wait()
+
+    def await_accepting(self, seconds: float) -> bool:
+        """Block until it accepts connections; false where it ended before, or took longer."""
+        readable, _, _ = select.select([self._accepts], [], [], seconds)
+        return bool(readable) and os.read(self._accepts, 1) != b""
 
     def output(self) -> str:
         """The end of what this engine has written."""
@@ -194,6 +215,9 @@ class EngineProcess:
             self._reaper.kill()
             self._reaper.wait()
         self._end_orphans()
+        if self._accepts >= 0:
+            os.close(self._accepts)
+            self._accepts = -1
 
     def _end_orphans(self) -> None:
         """Where the reaper itself was killed, what it would have ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,12 @@ from starlette.responses import JSONResponse
 
 from rewardkit.server.errors import ApiError
 from rewardkit.server.graders import VERIFIERS
+from rewardkit.server.guard import Guard
+from rewardkit.server.observe import Observed
+from rewardkit.server.traffic import Traffic, TrafficGate
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ONE_HOP = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"host", b"content-length"}
@@ -54,13 +57,14 @@ class Gateway:
 
     Args:
         backends: from the served names to their servers; the first answers requests that name no model.
+        transport: in place of the network, for tests.
     """
 
-    def __init__(self, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, backends: Mapping[str, Backend], transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.backends = dict(backends)
         # The servers have limits of their own, on time too.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False, transport=transport)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -166,6 +170,11 @@ class Gateway:
         answers = await asyncio.gather(*(one(backend) for backend in servers))
         for name, answer in reversed(list(zip(servers.values(), answers, strict=True))):
             yield name, answer
+
+
+def gateway_app(gateway: Gateway, traffic: Traffic, keys: Sequence[str]) -> ASGIApp:
+    """The gateway behind what stands before every route of a server too."""
+    return Observed(TrafficGate(Guard(gateway, keys=keys), traffic))
 
 
 def named_models(scope: Scope, body: bytes) -> Iterator[str]:

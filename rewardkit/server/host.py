@@ -1,5 +1,5 @@
-"""The life of our routes inside vLLM's API server: what it was started with, how it drains, what it does when the
-engine dies.
+"""The life of our routes inside vLLM's API server: what it was started with, where it listens, how it drains, what it
+does when the engine dies.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,16 +18,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rewardkit.server import metrics, tracing
 from rewardkit.server.errors import ApiError
 from rewardkit.server.logs import LogFormat
+from rewardkit.server.reaper import FDS_VARIABLE
 from rewardkit.server.traffic import Limits, Traffic, hang_up
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.datastructures import State
 
 SETTINGS_VARIABLE = "REWARDKIT_HOST"
 DRAIN_SIGNAL = signal.SIGUSR1
 ENGINE_DEATH = 70
 """The exit code of a server whose engine has died."""
+AGAIN = ApiError(503, "the engine has stopped; it is started again", retry_after=10)
 _WATCH_SECONDS = 0.1
+_LISTEN_SECONDS = 0.02
 
 _log = logging.getLogger("rewardkit.server")
 
@@ -67,8 +72,51 @@ class HostSettings:
         return cls(**{**given, "limits": Limits(**given.get("limits", {}))})
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What an engine has of the port that it serves, see `rewardkit.server.port`.
+
+    Attributes:
+        listening: the file descriptor of the listening socket.
+        told: of the pipe that tells the other side that it accepts.
+    """
+
+    listening: int
+    told: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Inherited | None:
+        """From the variable; None where vLLM was started without `rewardkit serve`.
+
+        >>> Inherited.read({FDS_VARIABLE: "7,9"})
+        Inherited(listening=7, told=9)
+        """
+        given = environment.get(FDS_VARIABLE)
+        return cls(*(int(number) for number in given.split(","))) if given else None
+
+    async def serve(self, server: uvicorn.Server) -> None:
+        """Let a server that has started accept here, as uvicorn would itself, and nowhere else; then say so."""
+        config = server.config
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=server.server_state, app_state=server.lifespan.state
+            )
+            return made
+
+        listener = socket.socket(fileno=self.listening)
+        listener.set_inheritable(False)
+        loop = asyncio.get_running_loop()
+        accepting = await loop.create_server(protocol, sock=listener, ssl=config.ssl, backlog=config.backlog)
+        for own in server.servers:
+            own.close()
+        server.servers[:] = [accepting]
+        os.write(self.told, b"1")
+        os.close(self.told)
+
+
 class Host:
-    """Drains on `DRAIN_SIGNAL`, and ends the process when the engine has died.
+    """Accepts on the port of `rewardkit serve`, drains on `DRAIN_SIGNAL`, and leaves when the engine has died.
 
     Args:
         engine: vLLM's ``EngineClient``.
@@ -92,10 +140,23 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin both, in the running loop."""
+        """Begin all three, in the running loop."""
         metrics.RESTARTS.set(self.settings.restarts)
         asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, lambda: self._run(self.drain()))
         self._run(self.watch())
+        inherited = Inherited.read(os.environ)
+        if inherited is not None:
+            self._run(self.accept(inherited))
+
+    async def accept(self, inherited: Inherited) -> None:
+        """Once vLLM has started, accept on the port of `rewardkit serve`, not on its own; leave where that fails."""
+        while not getattr(getattr(self.state, "server", None), "started", False):
+            await asyncio.sleep(_LISTEN_SECONDS)
+        try:
+            await inherited.serve(self.state.server)
+        except Exception:
+            _log.exception("cannot accept connections")
+            self._leave(ENGINE_DEATH)
 
     async def drain(self) -> None:
         """Answer what is in flight, then end the server by SIGTERM.
@@ -118,8 +179,8 @@ class Host:
         if self.traffic.draining:
             return
         _log.error("the engine has died", extra={"fields": {"requests": self.traffic.in_flight}})
-        self.traffic.draining = True
-        await self.traffic.abandon(ApiError(503, "the engine has stopped; it is started again", retry_after=10))
+        self.traffic.refusal, self.traffic.draining = AGAIN, True
+        await self.traffic.abandon(AGAIN)
         await asyncio.sleep(_WATCH_SECONDS)  # for the answers to leave
         sys.stdout.flush()
         sys.stderr.flush()

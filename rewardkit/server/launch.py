@@ -7,8 +7,6 @@ with Server("runs/prm/model", port=0, dtype="float32", api_key="secret") as serv
 from __future__ import annotations
 
 import os
-import socket
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,7 +27,8 @@ from rewardkit.server.engine import EngineProcess, check_vllm, vllm_command, vll
 from rewardkit.server.folder import check_checkpoint
 from rewardkit.server.kinds import engine_flags
 from rewardkit.server.plain import PlainServer
-from rewardkit.server.supervisor import Process, Supervisor
+from rewardkit.server.port import Port, free_port
+from rewardkit.server.supervisor import Supervisor
 
 _NOTICE_SECONDS = 12
 """What it takes to stop the work of requests that were not done when the drain was over."""
@@ -101,24 +100,33 @@ class Server:
             ServerError: it ended or did not answer in time; the message has its last error.
         """
         config = self.config.model_copy(update={"port": self.port})
-        if config.backend == "transformers":
-            self._running = PlainServer(self.folder, config)
-        else:
-            if not self._keep_log:
-                self.log_path = _temporary_log()
-            self._running = Supervisor(self._start_engine, self._await_ready, config.restarts)
         try:
-            self._await_ready(self._running)
+            if config.backend == "transformers":
+                self._running = PlainServer(self.folder, config)
+                self._await_ready(self._running, time.monotonic() + config.ready_seconds)
+            else:
+                self._running = self._supervised(Port(config))
+                self._running.keep()
         except BaseException:
             self.stop()
             raise
-        if isinstance(self._running, Supervisor):
-            self._running.keep()
 
-    def _start_engine(self, restarts: int) -> EngineProcess:
-        config = self.config.model_copy(update={"port": self.port})
-        command = vllm_command(self.folder, config, self.spec)
-        return EngineProcess(command, vllm_environment(config, os.environ, restarts), self.log_path, _ending(config))
+    def _supervised(self, port: Port) -> Supervisor:
+        if not self._keep_log:
+            self.log_path = _temporary_log()
+
+        def start(restarts: int) -> EngineProcess:
+            command = vllm_command(self.folder, self.config, self.spec)
+            environment = vllm_environment(self.config, os.environ, restarts)
+            return EngineProcess(command, environment, self.log_path, _ending(self.config), port.socket)
+
+        def await_ready(engine: EngineProcess) -> None:
+            deadline = time.monotonic() + self.config.ready_seconds
+            if engine.await_accepting(self.config.ready_seconds):
+                port.leave()
+            self._await_ready(engine, deadline)
+
+        return Supervisor(start, await_ready, port, self.config.restarts)
 
     def stop(self) -> None:
         """End the server and all its processes. Safe to call twice."""
@@ -134,8 +142,7 @@ class Server:
         """Block until the server ends by itself; its exit code."""
         return self._running.wait() if self._running is not None else 0
 
-    def _await_ready(self, running: Process) -> None:
-        deadline = time.monotonic() + self.config.ready_seconds
+    def _await_ready(self, running: EngineProcess | PlainServer, deadline: float) -> None:
         # No proxy of the environment stands between this machine and itself.
         # Nor does its certificate tell it anything about itself.
         own = self.config.ssl_certfile is None
@@ -143,19 +150,15 @@ class Server:
             while time.monotonic() < deadline:
                 if running.exit_code is not None:
                     raise ServerError(f"the engine ended before it was ready{self._why(running)}")
-                status = _status(client, "/ready")
-                if status == 200:
+                if _is_ready(client):
                     self._answered = True
                     return
-                if status == 404 and _status(client, "/health") == 200:
-                    raise ServerError(f"vLLM runs, but without RewardKit's routes{self._why(running)}")
                 time.sleep(0.2)
         raise ServerError(f"the engine was not ready within {self.config.ready_seconds:g} s{self._why(running)}")
 
-    def _why(self, running: Process) -> str:
+    def _why(self, running: EngineProcess | PlainServer) -> str:
         """What the engine's log says, and where the whole of it lies."""
-        engine = running.process if isinstance(running, Supervisor) else running
-        cause = cause_of(engine.output(), engine.exit_code) if isinstance(engine, EngineProcess) else None
+        cause = cause_of(running.output(), running.exit_code) if isinstance(running, EngineProcess) else None
         where = f"log: {self.log_path}" if self.log_path else "its log is above"
         return f": {cause} ({where})" if cause else f"; {where}"
 
@@ -202,29 +205,8 @@ def _temporary_log() -> Path:
     return Path(path)
 
 
-def free_port(host: str, port: int) -> int:
-    """`port` if it is free, and a free one for 0.
-
-    Raises:
-        ConfigError: the port is in use, or the host is not one of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _is_ready(client: httpx.Client) -> bool:
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As the server itself will: a port in TIME_WAIT is free.
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"cannot listen on {host}:{port} ({reason}); stop what listens there, or give another port=..."
-        ) from None
-
-
-def _status(client: httpx.Client, path: str) -> int | None:
-    try:
-        return client.get(path).status_code
+        return client.get("/ready").status_code == 200
     except httpx.TransportError:
-        return None
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -29,10 +30,16 @@ class AppServer:
         traffic: of the app; it is drained before the end.
         config: with a real port.
         close: called in the server's loop when it has ended.
+        listener: a socket that listens already; it is closed at the end. None listens at the config's address.
     """
 
     def __init__(
-        self, app: ASGIApp, traffic: Traffic, config: ServeConfig, close: Callable[[], Awaitable[None]] | None = None
+        self,
+        app: ASGIApp,
+        traffic: Traffic,
+        config: ServeConfig,
+        close: Callable[[], Awaitable[None]] | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         import uvicorn
 
@@ -52,6 +59,7 @@ class AppServer:
         self._drain_seconds = config.drain_seconds
         self._traffic = traffic
         self._close = close
+        self._sockets = [listener] if listener is not None else None
         self._server = uvicorn.Server(settings)
         # Not `join`: interrupted by a signal, Python 3.11 takes the thread for ended.
         self._ending, self._ended = threading.Event(), threading.Event()
@@ -86,7 +94,7 @@ class AppServer:
                 self._ending.set()  # or its thread would keep the loop from closing
 
     async def _serve(self) -> None:
-        serving = asyncio.ensure_future(self._server.serve())
+        serving = asyncio.ensure_future(self._server.serve(self._sockets))
         told = asyncio.ensure_future(asyncio.to_thread(self._ending.wait))
         await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():

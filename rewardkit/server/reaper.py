@@ -21,6 +21,8 @@ from collections.abc import Sequence
 
 GROUP_VARIABLE = "REWARDKIT_REAPER_FD"
 """Names a file descriptor that the process group's id is written to, for when this process itself is killed."""
+FDS_VARIABLE = "REWARDKIT_PORT_FDS"
+"""Names the file descriptors that the command inherits, with commas between; see `rewardkit.server.port`."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -30,7 +32,7 @@ def run(command: Sequence[str], steps: Sequence[tuple[signal.Signals, float]]) -
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(waker, b"s"))
     told = os.environ.pop(GROUP_VARIABLE, None)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
+    child = _start(command)
     if told is not None:
         os.write(int(told), str(child.pid).encode())
         os.close(int(told))
@@ -57,6 +59,21 @@ def parse_steps(text: str) -> list[tuple[signal.Signals, float]]:
     """
     parts = (step.partition(":") for step in text.split(","))
     return [(signal.Signals[f"SIG{name}"], float(seconds)) for name, _, seconds in parts]
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """The command, with the file descriptors that are meant for it; none stays open here."""
+    inherited = [int(number) for number in os.environ.get(FDS_VARIABLE, "").split(",") if number]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+        pass_fds=inherited,
+    )
+    for number in inherited:
+        os.close(number)
+    return child
 
 
 def _die_with_parent() -> None:

@@ -21,12 +21,11 @@ from typing import Any
 from rewardkit.config import read_yaml
 from rewardkit.errors import ConfigError
 from rewardkit.server.config import ServeConfig, default_profile, serve_config
-from rewardkit.server.gateway import Backend, Gateway
-from rewardkit.server.guard import Guard
-from rewardkit.server.launch import Server, address, free_port
-from rewardkit.server.observe import Observed
+from rewardkit.server.gateway import Backend, Gateway, gateway_app
+from rewardkit.server.launch import Server, address
 from rewardkit.server.plain import AppServer
-from rewardkit.server.traffic import Traffic, TrafficGate
+from rewardkit.server.port import free_port
+from rewardkit.server.traffic import Traffic
 
 _OF_THE_GATEWAY = frozenset(
     {"host", "port", "name", "api_key", "key_file", "open_to_all", "ssl_certfile", "ssl_keyfile"}
@@ -79,10 +78,10 @@ class SeveralServers:
 
     def __enter__(self) -> SeveralServers:
         try:
+            self._front = self._gateway()  # it answers 503 for those that load
             # One after the other: an engine measures the memory that is free while it starts.
             for server in self.servers.values():
                 server.start()
-            self._front = self._gateway()
         except BaseException:
             self.stop()
             raise
@@ -118,8 +117,8 @@ class SeveralServers:
             for served in (name, *server.config.adapters)
         }
         gateway = Gateway(backends)
-        guarded = Guard(gateway, keys=[config.key] if config.key else [])
-        return AppServer(Observed(TrafficGate(guarded, traffic)), traffic, config, gateway.close)
+        app = gateway_app(gateway, traffic, [config.key] if config.key else [])
+        return AppServer(app, traffic, config, gateway.close)
 
     def _config(
         self, name: str, entry: Mapping[str, Any], given: Mapping[str, Any], models: Mapping[str, Any]

@@ -54,11 +54,13 @@ class Traffic:
 
     Attributes:
         draining: no request is taken any more.
+        refusal: what a request then gets.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.draining = False
+        self.refusal = ApiError(503, "the server is going down", retry_after=30)
         self._exchanges: set[_Exchange] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,7 +97,7 @@ class Traffic:
             ApiError: 503 while draining, 429 where too many are in flight.
         """
         if self.draining:
-            raise ApiError(503, "the server is going down", retry_after=30)
+            raise self.refusal
         if len(self._exchanges) >= self.limits.requests:
             raise ApiError(429, f"{len(self._exchanges)} requests are in flight already; try again", retry_after=1)
         self._exchanges.add(exchange)

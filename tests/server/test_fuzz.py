@@ -9,9 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kind_folders import build_outcome
 
 from rewardkit.server.app import create_app, load_scorer
+from rewardkit.server.gateway import Backend, Gateway, gateway_app
 from rewardkit.server.openapi import ANSWERS
+from rewardkit.server.traffic import Traffic
 
 FUZZER = Path(__file__).parents[2] / "benchmarks" / "fuzz_server.py"
 
@@ -42,6 +45,40 @@ def test_the_seeds_of_the_fuzzer_are_answered(fuzzer, tiny_reward_model):
 
     refused = [i for i, status in enumerate(asyncio.run(run())) if status != 200]
     assert [fuzzer.SEEDS[i][1]["grader"]["type"] for i in refused] == ["python"]
+
+
+class Behind(httpx.AsyncBaseTransport):
+    """The servers behind the gateway, by the host of their address; a stand-in for the network alone."""
+
+    def __init__(self, **apps):
+        self.transports = {host: httpx.ASGITransport(app, raise_app_exceptions=False) for host, app in apps.items()}
+
+    async def handle_async_request(self, request):
+        return await self.transports[request.url.host].handle_async_request(request)
+
+
+@pytest.fixture(scope="module")
+def gateway(tiny_reward_model, tmp_path_factory):
+    """The gateway's own app before two models, with the key `k`."""
+    folders = {"prm": tiny_reward_model, "orm": build_outcome(tmp_path_factory.mktemp("fuzz") / "orm")}
+    apps = {name: create_app(load_scorer(folder, name=name), keys=["inner"]) for name, folder in folders.items()}
+    backends = {name: Backend(f"http://{name}", "inner") for name in apps}
+    return lambda keys: gateway_app(Gateway(backends, Behind(**apps)), Traffic(), keys)
+
+
+@pytest.mark.parametrize(("count", "seed"), [(200, 3), pytest.param(2000, 4, marks=pytest.mark.slow)])
+def test_mutated_requests_to_the_gateway_get_scores_or_an_error_body(fuzzer, gateway, count, seed):
+    statuses, faults = asyncio.run(fuzzer.fuzz(gateway([]), count, seed))
+    assert faults == []
+    assert statuses[200] > count / 20 and statuses[400] > count / 4
+
+
+@pytest.mark.parametrize(("examples", "seed"), [(2, 1), pytest.param(8, 2, marks=pytest.mark.slow)])
+def test_the_openapi_description_is_true_of_the_gateway(fuzzer, gateway, examples, seed):
+    pytest.importorskip("schemathesis")
+    statuses, faults = fuzzer.fuzz_by_schema(gateway(["k"]), "k", examples, seed)
+    assert faults == []
+    assert statuses[200] > examples and statuses[400] > examples
 
 
 @pytest.mark.parametrize(("examples", "seed"), [(3, 1), pytest.param(12, 2, marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import SimpleNamespace
 
 from test_service_limits import BODY, FaultyScorer, client, never
@@ -10,7 +11,8 @@ from test_service_limits import BODY, FaultyScorer, client, never
 from rewardkit.server.app import create_app
 from rewardkit.server.config import ServeConfig
 from rewardkit.server.engine import vllm_environment
-from rewardkit.server.host import ENGINE_DEATH, Host, HostSettings
+from rewardkit.server.host import ENGINE_DEATH, Host, HostSettings, Inherited
+from rewardkit.server.traffic import Traffic
 
 
 def run(*, draining: bool):
@@ -26,7 +28,8 @@ def run(*, draining: bool):
             watching = asyncio.create_task(Host(engine, app.state, HostSettings(), left.append).watch())
             engine.errored = True
             await watching
-            ready = await http.get("/ready")
+            ready, late = await http.get("/ready"), await http.post("/v1/rewards", json=BODY)
+            assert late.status_code == 503 and late.headers["retry-after"] == ("30" if draining else "10")
             taken.cancel() if draining else await taken
             return None if draining else taken.result(), ready, left
 
@@ -41,6 +44,16 @@ def test_when_the_engine_dies_what_is_in_flight_gets_503_and_the_process_ends():
 
 def test_an_engine_that_ends_while_the_server_drains_is_no_death():
     assert run(draining=True)[2] == []
+
+
+def test_a_server_that_cannot_accept_on_the_port_ends():
+    left = []
+    state = SimpleNamespace(rewardkit_traffic=Traffic(), server=SimpleNamespace(started=True, config=None))
+    host = Host(SimpleNamespace(errored=False), state, HostSettings(), left.append)
+    unknown = os.open(os.devnull, os.O_RDONLY)
+    os.close(unknown)
+    asyncio.run(host.accept(Inherited(unknown, unknown)))
+    assert left == [ENGINE_DEATH]
 
 
 def test_the_server_learns_its_limits_and_how_often_it_was_started():

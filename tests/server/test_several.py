@@ -1,4 +1,4 @@
-"""Several models at one address: real servers over transformers, and (slow) one of them inside the real vLLM."""
+"""Several models at one address: real servers over transformers, and (slow) two engines of the real vLLM."""
 
 from __future__ import annotations
 
@@ -191,14 +191,13 @@ def test_the_command_serves_several_until_it_is_told_to_end(folders):
 
 
 @pytest.mark.slow
-def test_an_engine_of_vllm_and_another_model_answer_at_one_address(folders, tmp_path):
-    """The engine holds a public model as published; its separator is not what vLLM assumes; its adapter reads means."""
+def test_two_engines_of_vllm_answer_at_one_address(folders, tmp_path):
+    """One holds a public model as published; its separator is not what vLLM assumes; its adapter reads means."""
     folder = public.qwen_prm(tmp_path / "qwen")
     tuned = public.backbone_adapter(folder, tmp_path / "tuned")
     RewardModelSpec.load(tuned).model_copy(update={"reads": "mean"}).save(tuned)
-    qwen = {"folder": str(folder), "backend": "vllm", "adapters": {"tuned": str(tuned)}}
-    models = {"qwen": qwen, "orm": folders["orm"]}
-    values = {"models": models, "backend": "transformers", "profile": "cpu", "dtype": "float32", "port": 0}
+    models = {"qwen": {"folder": str(folder), "adapters": {"tuned": str(tuned)}}, "orm": folders["orm"]}
+    values = {"models": models, "profile": "cpu", "dtype": "float32", "port": 0}
     traces = [TRACE, Trace.create(Problem.create("How many <extra_0> clips?"), ["48 / 2 = 24", "", "x <extra_0> y"])]
     base = load_reward_model(str(folder), dtype="float32")
     offline = base.score(traces)
@@ -208,10 +207,12 @@ def test_an_engine_of_vllm_and_another_model_answer_at_one_address(folders, tmp_
             served += adapter.score(traces)
         served += remote.score(traces)
         pooled = httpx.post(f"{server.root}/pooling", json={"model": "qwen", "input": [[5, 6, 7]]}, trust_env=False)
-        other = httpx.post(f"{server.url}/rewards", json={"model": "orm", "input": ITEM}, trust_env=False)
+        with load_reward_model(server.url, model="orm") as orm:
+            outcome = orm.score(traces)
     changed = adapted_models(base, {"tuned": tuned})["tuned"].score(traces)
     assert changed[0].scores != pytest.approx(offline[0].scores, abs=1e-3)
     for mine, theirs in zip([*offline, *changed, *offline], served, strict=True):
         assert theirs.scores == pytest.approx(mine.scores, abs=1e-5)
     assert len(pooled.json()["data"][0]["data"]) == 3, "vLLM's own routes, forwarded"
-    assert other.json()["model"] == "orm"
+    for mine, theirs in zip(load_reward_model(folders["orm"], dtype="float32").score(traces), outcome, strict=True):
+        assert theirs.scores == pytest.approx(mine.scores, abs=1e-5)

@@ -112,8 +112,12 @@ def test_a_killed_engine_gives_503_at_once_and_comes_back(tiny_reward_model, tmp
         response = answer.result()
         assert response.status_code == 503 and response.headers["retry-after"] == "10"
         assert response.json()["error"]["type"] == "server_error"
+        away = client.post("/v1/rewards", json={"input": items[:2]})
+        assert away.status_code == 503 and away.headers["retry-after"] == "10"
         psutil.wait_procs(before, timeout=60)
-        server._await_ready(server._running)
+        assert client.get("/health").status_code == 200, "alive, while its engine comes back"
+        while client.get("/ready").status_code != 200:
+            assert server._running.exit_code is None
         again = client.post("/v1/rewards", json={"input": items[:2]})
         assert again.status_code == 200 and len(again.json()["data"]) == 2
         assert "rewardkit_engine_restarts 1.0" in client.get("/metrics").text
