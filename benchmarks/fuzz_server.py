@@ -55,6 +55,7 @@ SEEDS: list[tuple[str, Any]] = [
         {"input": [STEPS, WHOLE], "model": "prm", "aggregate": "min", "return": ["logits", "raw", "positions"]},
     ),
     ("/v1/rewards", {"input": WHOLE, "split_by": "lines", "calibrated": False, "on_error": "fail", "user": "u"}),
+    ("/v1/rewards", {"input": [{"prompt_token_ids": [5, 6], "step_token_ids": [[7], [8, 9]]}], "return": ["steps"]}),
     *((RUN, {"grader": grader, **SAMPLE}) for grader in (CHECK, SCORE, SUMS, LIKE, PASSES, MULTI)),
     (RUN, {"grader": {"type": "python", "name": "p", "source": "1"}, **SAMPLE}),
     (VALIDATE, {"grader": MULTI}),

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,8 +24,23 @@ from rewardkit.types import Problem, StepScores, Trace
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _BATCH_CHARACTERS = 1_000_000
-"""JSON takes at most six bytes a character, and the service takes 8 MiB."""
+"""JSON takes at most six bytes a character, eight a token id; the service takes 8 MiB."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSteps:
+    """A response as the ids that a policy read and wrote; see docs/serve.md for what they must be.
+
+    Attributes:
+        id: that its scores come back with.
+        prompt: all that stands before the response.
+        steps: the ids of each step.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
 
 
 class RemoteRewardModel:
@@ -68,15 +84,15 @@ class RemoteRewardModel:
         )
         self.model, self.spec = self._about(model)
 
-    def score(self, traces: Sequence[Trace]) -> list[StepScores]:
-        """Score every step of every trace, in the order given.
+    def score(self, traces: Sequence[Trace | TokenSteps]) -> list[StepScores]:
+        """Score every step of every trace, in the order given; a trace may also be the token ids of a policy.
 
         Raises:
             ServerError: the service refused or failed, or gave another number of scores than there are steps.
         """
         return [scores for part in self._batches(traces) for scores in self._score_batch(part)]
 
-    async def score_async(self, traces: Sequence[Trace], *, concurrency: int = 8) -> list[StepScores]:
+    async def score_async(self, traces: Sequence[Trace | TokenSteps], *, concurrency: int = 8) -> list[StepScores]:
         """The same without blocking the event loop, up to `concurrency` requests at once over shared connections.
 
         A call that is cancelled sends no further request; those under way end by themselves.
@@ -86,7 +102,7 @@ class RemoteRewardModel:
         """
         slots = asyncio.Semaphore(concurrency)
 
-        async def one(part: Sequence[Trace]) -> list[StepScores]:
+        async def one(part: Sequence[Trace | TokenSteps]) -> list[StepScores]:
             async with slots:
                 return await asyncio.to_thread(self._score_batch, part)
 
@@ -133,15 +149,15 @@ class RemoteRewardModel:
             scored = finished
             yield from ((i, finished[i], scores.scores[i]) for i in range(same, len(finished)))
 
-    def _score_batch(self, traces: Sequence[Trace]) -> list[StepScores]:
+    def _score_batch(self, traces: Sequence[Trace | TokenSteps]) -> list[StepScores]:
         body = {"model": self.model, "input": [_item(t) for t in traces], "return": ["logits"]}
         return list(self._scores(traces, self._request("POST", "/rewards", json=body).get("data")))
 
-    def _batches(self, traces: Sequence[Trace]) -> Iterator[Sequence[Trace]]:
+    def _batches(self, traces: Sequence[Trace | TokenSteps]) -> Iterator[Sequence[Trace | TokenSteps]]:
         """Runs of traces that fit in one request, by number and by size."""
         start = size = 0
         for end, trace in enumerate(traces):
-            length = len(trace.problem.text) + sum(len(step.text) for step in trace.steps)
+            length = _size(trace)
             if end > start and (end - start == self._batch or size + length > _BATCH_CHARACTERS):
                 yield traces[start:end]
                 start, size = end, 0
@@ -202,7 +218,7 @@ class RemoteRewardModel:
         message = f"{self.url} answered {response.status_code}: {detail.get('message')}"
         raise ServerError(message, status=response.status_code, code=_text(detail.get("code")))
 
-    def _scores(self, traces: Sequence[Trace], data: Any) -> Iterator[StepScores]:
+    def _scores(self, traces: Sequence[Trace | TokenSteps], data: Any) -> Iterator[StepScores]:
         if not isinstance(data, list) or len(data) != len(traces):
             got = len(data) if isinstance(data, list) else "no list of"
             raise ServerError(f"{self.url} gave {got} results for {len(traces)} responses")
@@ -223,7 +239,16 @@ class RemoteRewardModel:
             yield StepScores(trace.id, scores, raw)
 
 
-def _item(trace: Trace) -> Mapping[str, Any]:
+def _size(trace: Trace | TokenSteps) -> int:
+    """In characters, or in token ids."""
+    if isinstance(trace, TokenSteps):
+        return len(trace.prompt) + sum(map(len, trace.steps))
+    return len(trace.problem.text) + sum(len(step.text) for step in trace.steps)
+
+
+def _item(trace: Trace | TokenSteps) -> Mapping[str, Any]:
+    if isinstance(trace, TokenSteps):
+        return {"prompt_token_ids": trace.prompt, "step_token_ids": trace.steps}
     prompt = trace.problem.prompt
     question = {"prompt": prompt} if isinstance(prompt, str) else {"messages": [dict(m) for m in prompt]}
     return {**question, "steps": [step.text for step in trace.steps]}

@@ -125,9 +125,11 @@ def _say_what_validators_check(schemas: dict[str, Any]) -> None:
         return
     many = request["properties"]["input"]
     request["properties"]["input"] = {"anyOf": [{"$ref": _REFS.format(model="RewardInput")}, many]}
+    as_ids = [_has("prompt_token_ids"), _has("step_token_ids")]
     item["allOf"] = [
-        {"oneOf": [_has("prompt"), _has("messages")]},
-        {"oneOf": [_has("steps"), _has("response")]},
+        {"oneOf": [_has("prompt"), _has("messages"), as_ids[0]]},
+        {"oneOf": [_has("steps"), _has("response"), as_ids[1]]},
+        {"oneOf": [{"allOf": as_ids}, {"not": {"anyOf": as_ids}}]},
     ]
 
 

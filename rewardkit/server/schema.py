@@ -40,6 +40,9 @@ def _is_unicode(text: str) -> str:
 Text = Annotated[str, AfterValidator(_is_unicode)]
 
 
+TokenIds = list[Annotated[int, Field(strict=True, ge=0)]]
+
+
 def _reducer_without_file(name: str) -> str:
     """No path of a request is opened, so a learned reducer must be given in full."""
     if name.endswith(".json"):
@@ -84,20 +87,26 @@ class RewardInput(_Strict):
     """One response to one question.
 
     Attributes:
-        prompt, messages: the question, as text or as chat messages; exactly one of the two.
-        steps, response: the answer, as steps or whole (the server then splits it); exactly one of the two.
+        prompt, messages: the question, as text or as chat messages.
+        steps, response: the answer, as steps or whole (the server then splits it).
+        prompt_token_ids, step_token_ids: both as the ids that a policy read and wrote: all that stands before the
+            response, and each of its steps.
     """
 
     prompt: Text | None = None
     messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MAX_STEPS)
     steps: list[Text] | None = Field(None, min_length=1, max_length=MAX_STEPS)
     response: Text | None = None
+    prompt_token_ids: TokenIds | None = Field(None, min_length=1)
+    step_token_ids: list[TokenIds] | None = Field(None, min_length=1, max_length=MAX_STEPS)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> RewardInput:
-        for one, other in (("prompt", "messages"), ("steps", "response")):
-            if (getattr(self, one) is None) == (getattr(self, other) is None):
-                raise ValueError(f"give exactly one of '{one}' and '{other}'")
+        for names in (("prompt", "messages", "prompt_token_ids"), ("steps", "response", "step_token_ids")):
+            if sum(getattr(self, name) is not None for name in names) != 1:
+                raise ValueError(f"give exactly one of {', '.join(names)}")
+        if (self.prompt_token_ids is None) != (self.step_token_ids is None):
+            raise ValueError("prompt_token_ids and step_token_ids go together")
         return self
 
     @property

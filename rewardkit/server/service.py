@@ -21,6 +21,7 @@ from rewardkit.server import metrics, tracing
 from rewardkit.server.errors import ApiError, from_fault
 from rewardkit.server.schema import MAX_STEPS, BadInput, RewardInput, RewardsRequest
 from rewardkit.server.scorer import Scorer, StepLogits
+from rewardkit.server.token_ids import check_vocabulary, encode_ids
 from rewardkit.server.traffic import Limits
 from rewardkit.text.encode import EncodedSteps
 from rewardkit.text.split import SplitRule, split_steps
@@ -162,35 +163,44 @@ class RewardService:
         failed: dict[int, ApiError] = {}
         for index, item in enumerate(request.input):
             try:
-                prepared[index] = await loop.run_in_executor(
-                    self._tokenizing, self._prepare, index, item, request.split_by
-                )
+                prepared[index] = await loop.run_in_executor(self._tokenizing, self._prepare, index, item, request)
             except ApiError as error:
                 failed[index] = error
         return prepared, failed
 
-    def _prepare(self, index: int, item: RewardInput, split_by: SplitRule) -> _Prepared:
+    def _prepare(self, index: int, item: RewardInput, request: RewardsRequest) -> _Prepared:
         """Steps and token ids of one item, within the limits."""
         where = f"input[{index}]"
         if isinstance(item, BadInput):
             raise from_fault(item.fault, where)
         try:
-            steps = _steps(item, split_by)
-            encoded = self._encode(item.question, [s["text"] for s in steps])
+            if item.step_token_ids is not None:
+                steps = self._decoded(item.step_token_ids) if "steps" in request.extras else []
+                encoded = self._of_ids(item.prompt_token_ids or [], item.step_token_ids)
+            else:
+                steps = _steps(item, request.split_by)
+                encoded = self._encode(item.question, [s["text"] for s in steps])
         except (RewardKitError, ValueError, TypeError, KeyError, RuntimeError) as error:
             # A chat template is a program: what a message makes it raise is the caller's to mend.
             raise ApiError(400, f"{where}: {error}", param=where) from error
-        self._check_length(where, encoded)
+        self._check_length(where, encoded, "steps" if item.step_token_ids is None else "step_token_ids")
         return _Prepared(encoded, steps, item.response is not None)
 
-    def _check_length(self, where: str, encoded: EncodedSteps) -> None:
+    def _of_ids(self, prompt: Sequence[int], steps: Sequence[Sequence[int]]) -> EncodedSteps:
+        check_vocabulary(prompt, steps, len(self.scorer.tokenizer))
+        return encode_ids(self.scorer.spec, prompt, steps)
+
+    def _decoded(self, steps: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+        return [{"text": self.scorer.tokenizer.decode(ids)} for ids in steps]
+
+    def _check_length(self, where: str, encoded: EncodedSteps, field: str) -> None:
         limit = self.scorer.max_length
         if len(encoded) <= limit:
             return
         passed, param = "", where
         if self.scorer.spec.scores_steps:
             step = next(i for i, position in enumerate(encoded.positions) if position >= limit)
-            passed, param = f"; the limit is passed in step {step}", f"{where}.steps[{step}]"
+            passed, param = f"; the limit is passed in step {step}", f"{where}.{field}[{step}]"
         raise ApiError(
             400,
             f"{where} has {len(encoded)} tokens, and this model takes {limit}{passed}. "

@@ -176,6 +176,9 @@ class VllmScorer:
         from vllm.inputs import TokensPrompt
         from vllm.pooling_params import PoolingParams
 
+        size = self.engine.model_config.get_vocab_size()
+        if max(item.input_ids) >= size:  # a tokenizer may have more; the engine would die of them
+            raise ApiError(400, f"token {max(item.input_ids)} is none of this model's {size}")
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
         start = {"start": item.start} if isinstance(item, EncodedResponse) else None
         params = PoolingParams(

@@ -25,6 +25,7 @@ def test_the_plugin_is_found_and_fits_the_protocol():
 
 
 def test_the_engine_is_called_as_it_wants():
+    from vllm.config import ModelConfig
     from vllm.engine.protocol import EngineClient
     from vllm.inputs import TokensPrompt
     from vllm.lora.request import LoRARequest
@@ -34,7 +35,7 @@ def test_the_engine_is_called_as_it_wants():
     assert list(inspect.signature(EngineClient.encode).parameters)[1:4] == ["prompt", "pooling_params", "request_id"]
     assert "lora_request" in inspect.signature(EngineClient.encode).parameters
     assert LoRARequest("a", 1, "/a").lora_name == "a"
-    assert isinstance(EngineClient.errored, property)
+    assert isinstance(EngineClient.errored, property) and callable(ModelConfig.get_vocab_size)
     assert "prompt_token_ids" in TokensPrompt.__annotations__
     assert PoolingParams(task="token_classify", use_activation=False).use_activation is False
     given = inspect.signature(PoolingRequestOutput).parameters
