@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator, model_validator
 
 from rewardkit.errors import ConfigError
+from rewardkit.models import presets
 from rewardkit.models.encoders import step_encoder
 from rewardkit.models.generative import only_labels
 from rewardkit.models.spec import RewardModelSpec
@@ -30,14 +31,14 @@ from rewardkit.train.steps import StepConfig, StepTraining
 if TYPE_CHECKING:
     import torch
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "math-shepherd": {
-        "layout": "sequence",
-        "labels": ("\u2581+", "\u2581-"),
-        "separator": "\u2581\u043a\u0438",
-        "template": "{problem}",
-    },
-}
+
+def _of_public(name: str) -> dict[str, Any]:
+    public = presets.PRESETS[name]
+    layout, template = public.spec["layout"], public.spec["template"].strip()
+    return {"layout": layout, "labels": public.labels, "separator": public.separator, "template": template}
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {name: _of_public(name) for name in ("math-shepherd",)}
 """Label tokens and step tags of public models (white space around the tags is ours). Keys of the recipe itself win."""
 
 _QUESTION = "Problem:\n{problem}\n\n"
