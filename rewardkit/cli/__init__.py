@@ -19,6 +19,7 @@ _COMMANDS = {
     "synth": "rewardkit.cli.synth:synth",
     "train": "rewardkit.cli.train:train",
     "eval": "rewardkit.cli.eval:evaluate",
+    "calibrate": "rewardkit.cli.calibrate:calibrate",
     "score": "rewardkit.cli.score:score",
     "search": "rewardkit.cli.search:search",
     "serve": "rewardkit.cli.serve:serve",
