@@ -94,8 +94,12 @@ class Inherited:
         given = environment.get(FDS_VARIABLE)
         return cls(*(int(number) for number in given.split(","))) if given else None
 
-    async def serve(self, server: uvicorn.Server) -> None:
-        """Let a server that has started accept here, as uvicorn would itself, and nowhere else; then say so."""
+    async def serve(self, server: uvicorn.Server) -> socket.socket:
+        """Let a server that has started accept here, as uvicorn would itself, and nowhere else; then say so.
+
+        Returns:
+            The listening socket.
+        """
         config = server.config
 
         def protocol() -> asyncio.Protocol:
@@ -113,6 +117,7 @@ class Inherited:
         server.servers[:] = [accepting]
         os.write(self.told, b"1")
         os.close(self.told)
+        return listener
 
 
 class Host:
@@ -138,6 +143,7 @@ class Host:
         self.settings = settings
         self._leave = leave
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
 
     def start(self) -> None:
         """Begin all three, in the running loop."""
@@ -153,7 +159,7 @@ class Host:
         while not getattr(getattr(self.state, "server", None), "started", False):
             await asyncio.sleep(_LISTEN_SECONDS)
         try:
-            await inherited.serve(self.state.server)
+            self._listener = await inherited.serve(self.state.server)
         except Exception:
             _log.exception("cannot accept connections")
             self._leave(ENGINE_DEATH)
@@ -165,6 +171,9 @@ class Host:
         """
         _log.info("draining", extra={"fields": {"requests": self.traffic.in_flight}})
         await self.traffic.drain(self.settings.drain_seconds)
+        if self._listener is not None:
+            # Where the engine's processes are forks of this one, they have it too: closed here alone it would go on.
+            self._listener.shutdown(socket.SHUT_RDWR)
         await hang_up(self.state.server)
         tracing.flush()
         os.kill(os.getpid(), signal.SIGTERM)

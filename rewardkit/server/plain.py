@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
+_START_SECONDS = 0.01
+
+
 class AppServer:
     """A running server of any app.
 
@@ -95,6 +98,8 @@ class AppServer:
 
     async def _serve(self) -> None:
         serving = asyncio.ensure_future(self._server.serve(self._sockets))
+        while not (self._server.started or serving.done()):  # one told to end before has nothing to close yet
+            await asyncio.sleep(_START_SECONDS)
         told = asyncio.ensure_future(asyncio.to_thread(self._ending.wait))
         await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():

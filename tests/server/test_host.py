@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from types import SimpleNamespace
 
+import pytest
 from test_service_limits import BODY, FaultyScorer, client, never
 
 from rewardkit.server.app import create_app
@@ -54,6 +56,22 @@ def test_a_server_that_cannot_accept_on_the_port_ends():
     os.close(unknown)
     asyncio.run(host.accept(Inherited(unknown, unknown)))
     assert left == [ENGINE_DEATH]
+
+
+def test_once_it_has_drained_nobody_listens_even_where_forks_have_the_socket(monkeypatch):
+    monkeypatch.setattr("rewardkit.server.host.os.kill", lambda *_: None)
+    server = SimpleNamespace(servers=[], server_state=SimpleNamespace(connections=set()))
+    host = Host(
+        SimpleNamespace(errored=False), SimpleNamespace(rewardkit_traffic=Traffic(), server=server), HostSettings()
+    )
+    with socket.socket() as forked:
+        forked.bind(("127.0.0.1", 0))
+        forked.listen()
+        host._listener = forked.dup()
+        asyncio.run(host.drain())
+        host._listener.close()
+        with socket.socket() as client_socket, pytest.raises(ConnectionRefusedError):
+            client_socket.connect(forked.getsockname())
 
 
 def test_the_server_learns_its_limits_and_how_often_it_was_started():

@@ -157,6 +157,16 @@ def test_when_the_engine_is_started_no_more_the_port_is_free(tmp_path):
         service.get("/health")
 
 
+def test_a_port_that_is_left_at_once_still_listens(tmp_path):
+    port = Port(ServeConfig(port=free_port("127.0.0.1", 0)))
+    for _ in range(5):
+        port.answer(ApiError(503, "away"))
+        port.leave()
+    with socket.create_connection(port.socket.getsockname(), timeout=60):
+        pass
+    port.close()
+
+
 def test_a_closed_port_is_answered_no_more(tmp_path):
     port = Port(ServeConfig(port=free_port("127.0.0.1", 0)))
     port.close()
