@@ -98,6 +98,8 @@ def _planned(pilot: Pilot, given: dict[str, str]) -> list[tuple[str, str]]:
         "mixed": "neither kind leads",
     }
     rows = [(f"price {point.price:,.2f}", _point(point, found, given)) for point in found.points]
+    if pilot.luck is not None:
+        rows.append(("luck", f"a point's AUROC is known to +-{2 * pilot.luck:.3f}: smaller differences say nothing"))
     held = f"{pilot.gold:,} labels of {given['gold']} and {pilot.weak:,} of {given['weak']} to train on"
     return [
         *rows,

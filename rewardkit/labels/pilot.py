@@ -34,11 +34,13 @@ class Pilot:
     Attributes:
         plan: of those numbers that could be tried.
         gold, weak: labels that a trial may train on: no larger number could be tried.
+        luck: by how much (standard error) the seeds move the quality of a point; None with one seed.
     """
 
     plan: Plan
     gold: int
     weak: int
+    luck: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,8 +90,13 @@ def plan_dataset(
     table = step_features(folder, features, votes)
     trials = [Trial(table, votes, truth, seed) for seed in range(seeds)]
 
+    spreads: list[float] = []
+
     def quality(n_gold: int, n_weak: int) -> float:
-        return float(np.mean([trial.quality(n_gold, n_weak) for trial in trials]))
+        found = [trial.quality(n_gold, n_weak) for trial in trials]
+        if seeds > 1:
+            spreads.append(float(np.std(found, ddof=1) / np.sqrt(seeds)))
+        return float(np.mean(found))
 
     most = min(len(trial.gold) for trial in trials), min(len(trial.weak) for trial in trials)
     found = plan(
@@ -100,7 +107,7 @@ def plan_dataset(
         weak_price=weak_price,
         budget=budget,
     )
-    return Pilot(found, *most)
+    return Pilot(found, *most, float(np.mean(spreads)) if spreads else None)
 
 
 def step_features(folder: str | Path, features: str, votes: Votes) -> Features:
