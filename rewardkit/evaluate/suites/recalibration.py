@@ -90,12 +90,14 @@ class Recalibration:
         return method != "temperature"
 
     def _held_out(self, odds: Floats, steps: LabelledSteps, with_bias: bool) -> Floats:
+        from scipy.special import expit
+
         fold = problem_folds(steps.problems, steps.right, self.config.folds, self.config.seed)
         made = np.empty(len(odds))
         for number in np.unique(fold):
             out = fold == number
             temperature, bias = temperature_and_bias(odds[~out], steps.target[~out], bias=with_bias)
-            made[out] = 1 / (1 + np.exp(-(odds[out] + bias) / temperature))
+            made[out] = expit((odds[out] + bias) / temperature)
         return made
 
 
@@ -116,14 +118,11 @@ def _labelled(rows: Sequence[LabelledTrace], sources: Sequence[str] | None, spec
         rows = [_whole(row) for row in rows]
     found = {x.source: x.meaning for row in rows for x in row.labels if x.p_correct is not None}
     wanted = sources or [name for name, meaning in sorted(found.items()) if meaning == spec.meaning]
-    wrong = [f"{name} is {found[name]}" for name in wanted if found.get(name, spec.meaning) != spec.meaning]
-    if wrong or not wanted:
-        said = (
-            ", ".join(wrong or [f"{name} is {meaning}" for name, meaning in sorted(found.items())]) or "there are none"
-        )
+    others = [f"{name} is {meaning}" for name, meaning in sorted(found.items()) if meaning != spec.meaning]
+    if not wanted or any(found.get(name, spec.meaning) != spec.meaning for name in wanted):
         raise DataError(
-            f"the model's scores claim '{spec.meaning}', and there are no such labels: {said}; name others with "
-            "sources=, or convert them with `rewardkit labels convert`"
+            f"the model's scores claim '{spec.meaning}', and labels of another meaning cannot calibrate them: "
+            f"{', '.join(others)}; name others with sources=, or convert them with `rewardkit labels convert`"
         )
     return labelled_steps(rows, tuple(wanted))
 
