@@ -22,6 +22,7 @@ from rewardkit.models.spec import FILE, RewardModelSpec
 from rewardkit.train.config import TrainResult
 from rewardkit.train.data import Encode
 from rewardkit.train.head_rate import with_head_rate
+from rewardkit.train.head_start import start_head
 from rewardkit.train.kind import load_pretrained
 from rewardkit.train.losses import LossFunction, step_logits
 from rewardkit.train.spans import read_means
@@ -36,6 +37,8 @@ class PRMConfig(StepConfig):
         reads: what makes a step's logits, see `RewardModelSpec`; None takes the model's own, else ``separator``.
         num_labels: logits of a new head: 1 (sigmoid) or 2 (softmax over wrong, right); None takes 1, or as there are.
         positive_label: which label is right, where the model comes with two of them but without ``reward_model.json``.
+        head_start: fit a new head on the untrained model's states of so many traces first, see
+            `rewardkit.train.head_start`; None begins with noise.
         head_learning_rate: of the head; None takes what suits its width, see `rewardkit.train.head_rate`.
     """
 
@@ -43,6 +46,7 @@ class PRMConfig(StepConfig):
     reads: Literal["separator", "mean"] | None = None
     num_labels: Literal[1, 2] | None = None
     positive_label: Literal[0, 1] | None = None
+    head_start: int | None = Field(None, ge=10)
     head_learning_rate: float | None = Field(None, gt=0)
 
 
@@ -82,7 +86,9 @@ class TokenPRM(StepTraining[PRMConfig]):
         from rewardkit.text.encode import find_separator
 
         config = self.config
-        head = find_head(resolve_model(config.model), config)
+        self._head = head = find_head(resolve_model(config.model), config)
+        if head.own and config.head_start:
+            raise ConfigError(f"'{config.model}' comes with a trained head; leave out head_start")
         separator, separator_id = find_separator(tokenizer, head.separator)
         if head.separator_id not in (None, separator_id):
             raise ConfigError(
@@ -116,7 +122,10 @@ class TokenPRM(StepTraining[PRMConfig]):
     def trainer(self, **arguments: Any) -> Any:
         if self.spec.reads == "mean":
             read_means(arguments["model"])
-        return with_head_rate(super().trainer(**arguments), self.config.head_learning_rate)
+        trainer = with_head_rate(super().trainer(**arguments), self.config.head_learning_rate)
+        if self.config.head_start:
+            start_head(trainer, self.config.head_start, positive=self._head.positive)
+        return trainer
 
     def one_logit(self, logits: Any) -> Any:
         return step_logits(logits.flip(-1) if self._reversed else logits)
@@ -156,8 +165,8 @@ def find_head(base: str, config: PRMConfig) -> Head:
     else:
         labels = config.num_labels or 1
         head = Head(labels, labels - 1, config.separator, reads=config.reads or "separator")
-    wanted = (config.separator, config.positive_label, config.reads)
-    if any(w not in (None, is_) for w, is_ in zip(wanted, (head.separator, head.positive, head.reads), strict=True)):
+    asked = (config.separator, config.positive_label, config.reads)
+    if any(a not in (None, own) for a, own in zip(asked, (head.separator, head.positive, head.reads), strict=True)):
         raise ConfigError(
             f"'{config.model}' has 'correct' as label {head.positive}, reads {head.reads}, with the separator "
             f"'{head.separator or 'a new token'}'; leave out separator, positive_label and reads"
