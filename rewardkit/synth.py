@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from rewardkit.config import Config
 from rewardkit.errors import DataError
-from rewardkit.executors import Executor, ExecutorConfig, Generated, Unit, load_executor
+from rewardkit.executors import Executor, ExecutorConfig, Generated, Labelled, Unit, load_executor
 from rewardkit.generate import GenerationRequest, GeneratorConfig
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.generate.replay import write_generations
@@ -138,6 +138,7 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
         config.executor,
         config.generator,
         names,
+        config.labeler_options,
         label_workers=config.label_workers,
         allow_code=config.allow_code,
         spent=lambda: tokens(state.all_generations()),
@@ -149,10 +150,10 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
             return SynthResult(output, read_manifest(output), already_done=True)
         try:
             _work_off(config, work, executor, state, progress, tally)
-            label_groups(groups, state, progress, tally)
+            label_groups(groups, state, executor, progress, tally)
         finally:
             executor.close()
-            close_all(groups)
+            close_all(groups.values())
         manifest = _export(config, work, state)
         state.finish()
     return SynthResult(output, manifest, already_done=False)
@@ -340,6 +341,7 @@ def _work_off(
             state.put_generations(result.start, work.stored(result))
             executor.submit(unit(result.start))
             continue
+        assert isinstance(result, Labelled)  # groups are labelled once every trace is there
         labelled = iter(result.records)
         records = [next(labelled) if isinstance(row, LabelledTrace) else row for row in made.pop(result.start)]
         state.put_rows(result.start, records, time.monotonic() - began)

@@ -6,20 +6,18 @@ belongs, so that results may come in any order and a unit that is done twice sti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
 from rewardkit.config import Config
 from rewardkit.generate.base import Generation, GenerationRequest, GeneratorConfig
 from rewardkit.store.dataset import LabelledTrace
+from rewardkit.types import Trace
 
-if TYPE_CHECKING:
-    from rewardkit.executors.local import LocalExecutor
-
-__all__ = ["Executor", "ExecutorConfig", "Generated", "Labelled", "Result", "Unit", "load_executor"]
+__all__ = ["Executor", "ExecutorConfig", "Generated", "Grouped", "Labelled", "Result", "Unit", "load_executor"]
 
 
 class ExecutorConfig(Config):
@@ -54,24 +52,29 @@ class ExecutorConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Work that is done at one place: responses wanted, or traces to label, of a batch.
+    """Work that is done at one place: responses wanted, or traces to label, one by one or by problem.
 
     Attributes:
         start: the position of the batch among the items of the run.
         requests: to answer; or
-        rows: to label.
+        rows: to label; or
+        group: by their position, all traces of some problems, to be labelled
+        labeler: by this labeler of groups.
     """
 
     start: int
     requests: tuple[GenerationRequest, ...] = ()
     rows: tuple[LabelledTrace, ...] = ()
+    group: Mapping[int, Trace] = field(default_factory=dict)
+    labeler: str = ""
 
     def named(self) -> str:
         """What the unit holds, for a person."""
         if self.requests:
             problems = list(dict.fromkeys(request.problem.id for request in self.requests))
             return f"responses to {_few('problem', problems)}"
-        return f"labels of {_few('trace', [row.trace.id for row in self.rows])}"
+        traces = [*(row.trace for row in self.rows), *self.group.values()]
+        return f"labels of {_few('trace', [trace.id for trace in traces])}"
 
 
 def _few(what: str, ids: Sequence[str]) -> str:
@@ -101,11 +104,24 @@ class Labelled:
     records: list[dict[str, Any] | str]
 
 
-Result = Generated | Labelled
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """The labels of a unit's group, by position, and what the labeler used for them."""
+
+    start: int
+    labels: dict[int, list[dict[str, Any]]]
+    usage: dict[str, int]
+
+
+Result = Generated | Labelled | Grouped
 
 
 class Executor(Protocol):
     """Does units of work, a bounded number at a time."""
+
+    def spreads(self, labeler: Any) -> bool:
+        """Whether units of this labeler of groups are to be handed in; else they are done where the run is."""
+        ...
 
     def has_room(self) -> bool:
         """Whether one more unit may be handed in now."""
@@ -136,6 +152,7 @@ def load_executor(
     config: ExecutorConfig,
     generator: GeneratorConfig,
     labelers: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     label_workers: int = 1,
     allow_code: bool = False,
@@ -147,6 +164,7 @@ def load_executor(
         config: which one.
         generator: who answers requests.
         labelers: names of labelers of one trace, see `rewardkit.labelers.load_labeler`.
+        options: of labelers of groups, by their names in the run.
         label_workers: processes that label, of ``local``.
         allow_code: see `rewardkit.labelers.load_labeler`.
         spent: gives the tokens that the run has paid for before, for a generator with a budget.
@@ -156,7 +174,7 @@ def load_executor(
     """
     from rewardkit.executors.local import LocalExecutor
 
-    local: LocalExecutor = LocalExecutor(generator, labelers, workers=label_workers, allow_code=allow_code, spent=spent)
+    local = LocalExecutor(generator, labelers, options, workers=label_workers, allow_code=allow_code, spent=spent)
     if config.kind == "local":
         return local
     from rewardkit.executors.ray import RayExecutor

@@ -2,7 +2,8 @@
 
 This process owns the run: workers get units and give results back, and write nothing. A unit whose worker was lost (its
 machine died, it was killed, out of memory) goes to another one. Kinds of generators that an endpoint or a file
-answers (``in_driver``) stay in this process, with the one cache and the one budget of the run.
+answers (``in_driver``) stay in this process, with the one cache and the one budget of the run, and so do labelers of
+groups that ask such a generator.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 from rewardkit.errors import ConfigError, RewardKitError, VerifierError
 from rewardkit.executors import ExecutorConfig, Result, Unit
 from rewardkit.executors.local import LocalExecutor
-from rewardkit.generate import GENERATORS, GeneratorConfig
-from rewardkit.registry import load
+from rewardkit.generate import GeneratorConfig, in_driver
+from rewardkit.labelers import GroupLabeler
 
 _POLL = 5.0
 """Seconds between two looks at whether there is a worker at all."""
@@ -36,9 +37,9 @@ _ENVIRONMENT = {
 class Worker:
     """What runs in a worker's process, as a Ray actor: a `LocalExecutor`, one unit at a time."""
 
-    def begin(self, generator: GeneratorConfig, labelers: Sequence[str], allow_code: bool) -> None:
+    def begin(self, generator: GeneratorConfig, labelers: Sequence[str], options: Any, allow_code: bool) -> None:
         """Make the labelers; a fault here is an error of the work, where one in ``__init__`` would be a lost worker."""
-        self._local = LocalExecutor(generator, labelers, allow_code=allow_code)
+        self._local = LocalExecutor(generator, labelers, options, allow_code=allow_code)
 
     def do(self, unit: Unit) -> Result:
         """Do a unit."""
@@ -71,8 +72,7 @@ class RayExecutor:
         if importlib.util.find_spec("ray") is None:
             raise ConfigError("executor=ray needs Ray: pip install 'rewardkit[ray]'")
         self._config, self._local = config, local
-        kind = load(local.generator_config.kind, GENERATORS, "generator")
-        self._in_driver = bool(getattr(kind, "in_driver", False))
+        self._in_driver = in_driver(local.generator_config)
         self._ray: Any = None
         self._own = False  # whether Ray was begun here
         self._wanted = 0  # workers
@@ -83,6 +83,11 @@ class RayExecutor:
         """From a call to its worker and what it does; None: it begins."""
         self._lost_beginning = 0  # workers lost one after another before they had begun
         self._alive_at = 0.0
+
+    def spreads(self, labeler: GroupLabeler) -> bool:
+        """See `Executor`: all but those that ask a generator which belongs to this process."""
+        asker = getattr(labeler, "asker", None)
+        return not (asker.in_driver if asker is not None else getattr(labeler, "in_driver", False))
 
     def has_room(self) -> bool:
         """See `Executor`. A worker has one unit under way, and one waits for it."""
@@ -154,7 +159,7 @@ class RayExecutor:
         local = self._local
         options = {"num_cpus": self._config.cpus, "num_gpus": self._config.gpus, "max_restarts": 0}
         worker = self._ray.remote(Worker).options(**options).remote()
-        call = worker.begin.remote(local.generator_config, local.labelers, local.allow_code)
+        call = worker.begin.remote(local.generator_config, local.labelers, local.options, local.allow_code)
         self._under_way[call] = (worker, None)
 
     def _hand_out(self) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "GenerationRequest",
     "Generator",
     "GeneratorConfig",
+    "in_driver",
     "load_generator",
 ]
 
@@ -29,6 +30,15 @@ GENERATORS = {
     "vllm": "rewardkit.generate.vllm:VllmGenerator",
 }
 """From a kind to ``module:Class``; each class is called with a `GeneratorConfig`."""
+
+
+def in_driver(config: GeneratorConfig) -> bool:
+    """Whether a generator belongs where the run is, as its class says: an endpoint (one cache, one budget), a file.
+
+    >>> in_driver(GeneratorConfig(kind="replay")), in_driver(GeneratorConfig(kind="vllm"))
+    (True, False)
+    """
+    return bool(getattr(load(config.kind, GENERATORS, "generator"), "in_driver", False))
 
 
 def load_generator(config: GeneratorConfig) -> Generator:

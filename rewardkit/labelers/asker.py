@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from rewardkit.errors import ServerError
-from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, load_generator
+from rewardkit.generate import Generation, GenerationRequest, Generator, GeneratorConfig, in_driver, load_generator
 from rewardkit.generate.base import matched
 from rewardkit.generate.usage import usage
 
@@ -32,6 +32,11 @@ class Asker:
         self._answered: set[int] = set()
         self.usage: dict[str, int] = {}
         """What was used over all sittings: ``requests``, ``failed``, ``cached``, ``prompt_tokens``, ..."""
+
+    @property
+    def in_driver(self) -> bool:
+        """Whether one of the generators must be asked where the run is."""
+        return any(in_driver(config) for config in self._configs)
 
     def resume(self, before: Mapping[str, int]) -> None:
         """Go on with the account of earlier sittings."""

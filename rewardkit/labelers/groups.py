@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import ConfigError, RewardKitError
 from rewardkit.labelers import LABELERS, GroupLabeler, load_labeler
@@ -15,26 +15,35 @@ from rewardkit.store.dataset import counted, from_record
 from rewardkit.store.state import RunState
 from rewardkit.types import StepLabel, Trace
 
+if TYPE_CHECKING:
+    from rewardkit.executors import Executor
+
+Labels = dict[int, list[dict[str, Any]]]
+"""From an item's position to its labels as plain values."""
+
+Made = tuple[Labels, dict[str, int]]
+"""The labels of a unit, and what their labeler has used so far, over all sittings."""
+
 
 def load_labelers(
     names: Sequence[str], options: Mapping[str, Mapping[str, Any]]
-) -> tuple[tuple[str, ...], list[GroupLabeler]]:
+) -> tuple[tuple[str, ...], dict[str, GroupLabeler]]:
     """Tell labelers of one trace (their names, for `LabelPool`) from those of groups (made, with their options).
 
     Raises:
         ConfigError: a name is unknown, options are given for a labeler that is not in `names` or takes none.
 
     >>> names, groups = load_labelers(["arithmetic", "vote"], {"vote": {"tie": "first"}})
-    >>> names, [labeler.name for labeler in groups]
+    >>> names, list(groups)
     (('arithmetic',), ['vote'])
     """
     for name in options:
         if name not in names:
             raise ConfigError(f"labeler_options.{name} is given, but labelers holds no '{name}'")
-    single, groups = [], []
+    single, groups = [], {}
     for name in names:
         if hasattr(load(name, LABELERS, "labeler"), "label_group"):
-            groups.append(load_labeler(name, options=options.get(name)))
+            groups[name] = load_labeler(name, options=options.get(name))
         elif name in options:
             raise ConfigError(f"labeler '{name}' has no options; remove labeler_options.{name}")
         else:
@@ -48,16 +57,18 @@ def group_of(trace: Trace) -> str:
 
 
 def label_groups(
-    labelers: Sequence[GroupLabeler],
+    labelers: Mapping[str, GroupLabeler],
     state: RunState,
+    executor: Executor,
     progress: Callable[[int, int, Mapping[str, int]], None] | None = None,
     tally: Counter[str] | None = None,
 ) -> None:
     """Label the finished rows of a run with each labeler, or go on with it.
 
     Args:
-        labelers: each in turn.
+        labelers: each in turn, by its name in the config.
         state: of the run.
+        executor: does the units of those labelers that it spreads.
         progress: called with traces labelled, traces in all, and the tally, after some problems.
         tally: counts on: ``labels``, ``abstained``.
 
@@ -71,23 +82,50 @@ def label_groups(
     for position, record in state.items():
         groups.setdefault(group_of(from_record(record).trace), []).append(position)
     total = sum(map(len, groups.values()))
-    for labeler in labelers:
+    for name, labeler in labelers.items():
         done = state.labelled_by(labeler.name)
-        asker = getattr(labeler, "asker", None)
-        if asker is not None:
-            asker.resume(state.labelers_usage().get(labeler.name, {}))
         waiting = [positions for positions in groups.values() if not done.issuperset(positions)]
-        seen = total - sum(map(len, waiting))
-        for unit in _units(waiting, labeler.unit):
-            began = time.monotonic()
-            traces = {position: from_record(state.item(position)).trace for position in unit}
-            labels = _labels(labeler, traces)
-            usage = asker.usage if asker is not None else {}
+        units = _units(waiting, labeler.unit)
+        seen, began = total - sum(map(len, waiting)), time.monotonic()
+        spread = executor.spreads(labeler)
+        made = _spread(name, labeler, units, state, executor) if spread else _here(labeler, units, state)
+        for labels, usage in made:
             state.put_group_labels(labeler.name, labels, usage, time.monotonic() - began)
-            seen += len(unit)
+            seen, began = seen + len(labels), time.monotonic()
             tally.update(counted({"labels": given} for given in labels.values()))
             if progress:
                 progress(seen, total, dict(tally))
+
+
+def _here(labeler: GroupLabeler, units: Iterator[list[int]], state: RunState) -> Iterator[Made]:
+    """Each unit, made in this process."""
+    asker = getattr(labeler, "asker", None)
+    if asker is not None:
+        asker.resume(state.labelers_usage().get(labeler.name, {}))
+    for unit in units:
+        yield labels_of(labeler, _traces(state, unit)), asker.usage if asker is not None else {}
+
+
+def _spread(
+    name: str, labeler: GroupLabeler, units: Iterator[list[int]], state: RunState, executor: Executor
+) -> Iterator[Made]:
+    """Each unit once, in any order, made by the workers of an executor."""
+    from rewardkit.executors import Grouped, Unit
+
+    used = Counter(state.labelers_usage().get(labeler.name, {}))
+    waiting = deque(units)
+    while waiting or executor.busy():
+        while waiting and executor.has_room():
+            unit = waiting.popleft()
+            executor.submit(Unit(unit[0], group=_traces(state, unit), labeler=name))
+        result = executor.take()
+        assert isinstance(result, Grouped)  # nothing else is under way
+        used.update(result.usage)
+        yield result.labels, dict(used)
+
+
+def _traces(state: RunState, unit: Sequence[int]) -> dict[int, Trace]:
+    return {position: from_record(state.item(position)).trace for position in unit}
 
 
 def _units(groups: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
@@ -101,8 +139,8 @@ def _units(groups: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
         yield unit
 
 
-def _labels(labeler: GroupLabeler, traces: Mapping[int, Trace]) -> dict[int, list[dict[str, Any]]]:
-    """The labels of each item as plain values. Whatever is wrong with one problem costs the labels of that one."""
+def labels_of(labeler: GroupLabeler, traces: Mapping[int, Trace]) -> Labels:
+    """The labels of each item. Whatever is wrong with one problem costs the labels of that one."""
     made: dict[str, list[StepLabel]] = {trace.id: [] for trace in traces.values()}
     for label in _guarded(labeler, list(traces.values())):
         made[label.trace_id].append(label)

@@ -85,6 +85,30 @@ class Where:
         return [StepLabel(trace.id, 0, None, self.name, self.meaning, str(os.getpid()))]
 
 
+class Crowd:
+    """A labeler of groups: whether an answer is the smallest of its problem's. On the node named in "crowd-victim" it
+    hangs; elsewhere it waits until it does."""
+
+    name, meaning, unit = "crowd", "value", 4
+
+    def label_group(self, traces):
+        with (HERE / "crowd-asked").open("a") as asked:
+            asked.writelines(f"{node()} {os.getpid()} {trace.id}\\n" for trace in traces)
+        victim = (HERE / "crowd-victim").read_text() if (HERE / "crowd-victim").exists() else None
+        if victim == node():
+            (HERE / "crowd-held").touch()
+            time.sleep(600)
+        while victim and not (HERE / "crowd-held").exists():
+            time.sleep(0.05)
+        return [StepLabel(trace.id, 0, float(trace.answer == "0"), self.name, self.meaning) for trace in traces]
+
+
+class PaidCrowd(Crowd):
+    """The same, paid for."""
+
+    in_driver = True
+
+
 class Picky:
     """A labeler that fails on some traces, whoever labels them."""
 
@@ -166,6 +190,32 @@ def kill_when_held(cluster, held):
         time.sleep(0.05)
     cluster.started |= below()
     cluster.remove_node(cluster.second, allow_graceful=False)
+
+
+@pytest.mark.slow
+def test_groups_of_a_node_that_dies_are_labelled_again_and_count_once(cluster, own):
+    labelers = (f"{own}:Crowd",)
+    alone = run_synth(config(own, "alone", labelers=labelers))
+    (own.parent / "crowd-asked").unlink()
+    cluster.second = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    (own.parent / "crowd-victim").write_text(cluster.second.node_id)
+    killer = threading.Thread(target=kill_when_held, args=(cluster, own.parent / "crowd-held"), daemon=True)
+    killer.start()
+    result = run_synth(config(own, "spread", labelers=labelers, kind="ray", address=cluster.address, workers=2))
+    killer.join()
+    assert result.counts["labels"] == {"crowd": {"correct": 10, "wrong": 10, "abstained": 0}}
+    assert read_dataset(result.output) == read_dataset(alone.output)
+    asked = [line.split() for line in (own.parent / "crowd-asked").read_text().splitlines()]
+    assert len({node for node, _, _ in asked}) == 2 and str(os.getpid()) not in {process for _, process, _ in asked}
+    assert sorted(Counter(id for _, _, id in asked).values()) == [1] * 16 + [2] * 4  # the unit that was lost
+
+
+@pytest.mark.slow
+def test_a_labeler_of_groups_that_is_paid_for_stays_in_the_driver(cluster, own):
+    labelers = (f"{own}:PaidCrowd",)
+    run_synth(config(own, "paid-crowd", labelers=labelers, kind="ray", address=cluster.address, workers=1))
+    asked = (own.parent / "crowd-asked").read_text().splitlines()
+    assert len(asked) == 20 and {int(line.split()[1]) for line in asked} == {os.getpid()}
 
 
 @pytest.mark.slow
