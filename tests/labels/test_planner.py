@@ -7,8 +7,9 @@ import pytest
 
 from rewardkit.errors import DataError
 from rewardkit.labels.drift import compare_datasets, score_drift
-from rewardkit.labels.pilot import plan_dataset
+from rewardkit.labels.pilot import Trial, plan_dataset, step_features
 from rewardkit.labels.planner import plan
+from rewardkit.labels.votes import read_votes
 from rewardkit.store import LabelledTrace, write_dataset
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -97,6 +98,17 @@ def test_a_pilot_says_what_pays_and_leaves_out_numbers_that_it_does_not_hold(tmp
     assert {(point.verified, point.weak) for point in found.points} == {(0, 50), (5, 0), (5, 50), (50, 0), (50, 50)}
     assert found.best.quality > 0.95
     assert found.best.price <= 50.5
+
+
+def test_a_language_models_states_serve_as_features(tmp_path, monkeypatch, tiny_reward_model):
+    monkeypatch.setenv("REWARDKIT_CACHE", str(tmp_path / "cache"))
+    folder = pilot_set(tmp_path / "set")
+    votes = read_votes(folder, ["judge"], "local")
+    table = step_features(folder, str(tiny_reward_model), votes)
+    assert table.shape == (100, 64)
+    np.testing.assert_allclose(np.linalg.norm(table, axis=1), 1, rtol=1e-5)
+    found = Trial(table, votes, (np.arange(100) % 3 > 0).astype(float), seed=0)
+    assert found.quality(50, 0) > 0.9
 
 
 def test_a_pilot_without_gold_to_hold_out_is_refused(tmp_path):
