@@ -1,6 +1,6 @@
 """How much does beam search save by reading each prefix once?
 
-    python benchmarks/search.py [--quick] [--model smollm2-135m-instruct]
+    python benchmarks/search.py [--quick] [--repeats 3] [--model smollm2-135m-instruct]
 
 The same beam search (same problems, seeds and plan) through `search_steps` over one vLLM engine in this process, in
 turn with its prefix cache and without (``skip_reading_prefix_cache``, the cache emptied before each turn). Tokens
@@ -59,9 +59,10 @@ class Counted:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--model", default="smollm2-135m-instruct")
     args = options.parse_args()
-    problems, n, rounds, tokens = (1, 4, 3, 16) if args.quick else (4, 8, 8, 48)
+    problems, n, rounds, tokens = (1, 4, 3, 16) if args.quick else (2, 8, 6, 48)
     config = GeneratorConfig(
         kind="vllm",
         model=args.model,
@@ -78,7 +79,7 @@ def main() -> None:
     rows = load_problems("sample:gsm8k-train", problems).rows
     turn(engine, steps, rows[:1], SearchPlan("beam", n=1, width=1, rounds=1, choose="majority"), reuse=True)  # warm up
     pairs = []
-    for _ in range(1 if args.quick else 3):
+    for _ in range(1 if args.quick else args.repeats):
         pairs.append([turn(engine, steps, rows, plan, reuse=reuse) for reuse in (True, False)])
         for one in pairs[-1]:
             print(

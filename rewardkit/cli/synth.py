@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +50,7 @@ def synth(
                 "already_done": result.already_done,
                 "counts": result.counts,
                 "usage": result.manifest.get("usage"),
+                "labelers": result.manifest.get("labelers"),
                 "seconds": result.manifest["seconds"],
                 "data": result.manifest["data"],
                 "exported": exported,
@@ -83,11 +84,9 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
     if counts["bad_rows"]:
         rows.append(("bad rows", f"{counts['bad_rows']:,}, kept with their reasons in bad_rows.jsonl"))
         rows += [("", f"{number:,} x {reason}") for reason, number in list(counts["bad_reasons"].items())[:3]]
-    used = result.manifest.get("usage")
-    if used and used["prompt_tokens"]:
-        cost = f", cost {used['cost']:,.2f}" if used["cost"] else ""
-        text = f"{used['prompt_tokens']:,} read, {used['completion_tokens']:,} written{cost}"
-        rows.append(("tokens", text + (f"; {used['cached']:,} answers from the cache" if used["cached"] else "")))
+    asked = {"tokens": result.manifest.get("usage") or {}}
+    asked |= {f"asked by {name}": used for name, used in result.manifest.get("labelers", {}).items()}
+    rows += [(name, _tokens(used)) for name, used in asked.items() if used.get("prompt_tokens")]
     rows.append(
         ("time", f"{result.manifest['seconds']} s" + (" (already done; nothing to do)" if result.already_done else ""))
     )
@@ -96,6 +95,22 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
         rows.append(("generations", f"{exported:,} in {export}"))
     then = ("train a reward model on them", f"rewardkit train prm-gsm8k data={result.output}")
     panel("labelled traces", rows, [then])
+
+
+def _tokens(used: dict[str, Any]) -> str:
+    """What was read and written, in one line.
+
+    >>> used = {"requests": 2, "cached": 0, "prompt_tokens": 1200, "completion_tokens": 40}
+    >>> _tokens(used | {"cached_prompt_tokens": 900})
+    '1,200 read (75% from the prefix cache), 40 written, 2 requests'
+    """
+    from rewardkit.generate.usage import hit_rate
+
+    rate, cost = hit_rate(used), used.get("cost")
+    held = "" if rate is None else f" ({rate:.0%} from the prefix cache)"
+    text = f"{used['prompt_tokens']:,} read{held}, {used['completion_tokens']:,} written, {used['requests']:,} requests"
+    paid = f", cost {cost:,.2f}" if cost else ""
+    return text + paid + (f"; {used['cached']:,} answers from the cache" if used["cached"] else "")
 
 
 def _label_rows(labels: dict[str, dict[str, int]], abstentions: dict[str, dict[str, int]]) -> list[tuple[str, str]]:

@@ -47,9 +47,11 @@ class Generation:
         tokens: how many tokens the model made.
         model: its name.
         error: why there is no text.
-        prompt_tokens: how many tokens the model read, 0 where nobody said.
+        prompt_tokens: how many tokens the prompt has, 0 where nobody said.
+        cached_prompt_tokens: how many of them the engine's prefix cache held, so that they were not read anew; None
+            where nobody said.
         cached: an earlier run or sitting had asked for it: nothing was paid now.
-        logprobs: where the endpoint was asked for them and gives them: for each token of the text, the token and the
+        logprobs: where they were asked for and are given: for each token of the text, the token and the
             log-probabilities of the likeliest tokens in its place, its own among them.
     """
 
@@ -62,6 +64,7 @@ class Generation:
     prompt_tokens: int = 0
     cached: bool = False
     logprobs: tuple[tuple[str, Mapping[str, float]], ...] = ()
+    cached_prompt_tokens: int | None = None
 
 
 def unseen(request: GenerationRequest, model: str) -> Generation | None:
@@ -122,6 +125,7 @@ class GeneratorConfig(Config):
         batch_size: requests a batch; part of what makes a run repeatable.
         dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
         device: ``auto`` is the GPU where there is one.
+        logprobs: of so many likeliest tokens in each place, from ``vllm`` and endpoints that give them (`Generation`).
         engine: of ``vllm``: its engine arguments, such as ``{max_model_len: 4096, tensor_parallel_size: 2}``.
         endpoint: of ``openai``: where it is, its limits and prices.
     """
@@ -136,5 +140,6 @@ class GeneratorConfig(Config):
     batch_size: int = Field(default=16, ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
+    logprobs: int = Field(default=0, ge=0, le=20)
     engine: dict[str, Any] = Field(default_factory=dict)
     endpoint: EndpointConfig = EndpointConfig()

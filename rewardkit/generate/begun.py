@@ -22,6 +22,11 @@ def with_body(config: GeneratorConfig, body: dict[str, Any]) -> GeneratorConfig:
     return config.model_copy(update={"endpoint": endpoint})
 
 
+def continuing(config: GeneratorConfig) -> GeneratorConfig:
+    """The config of a generator that is to go on with begun turns, which an endpoint must be told."""
+    return with_body(config, GOING_ON) if config.kind == "openai" else config
+
+
 def has_ended(answer: Generation) -> bool:
     """Whether an answer to a begun response is the error of an endpoint that had nothing to add.
 

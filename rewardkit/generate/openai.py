@@ -128,6 +128,8 @@ class OpenAIGenerator:
             "top_p": self.config.top_p,
             "max_tokens": self.config.max_new_tokens,
             "seed": request.seed if self.limits.seed else None,
+            "logprobs": True if self.config.logprobs else None,
+            "top_logprobs": self.config.logprobs or None,
             **self.limits.body,
         }
         return {name: value for name, value in body.items() if value is not None}
@@ -211,9 +213,14 @@ class _Choice(BaseModel):
     logprobs: Any = None
 
 
+class _Details(BaseModel):
+    cached_tokens: int | None = Field(default=None, ge=0)
+
+
 class _Usage(BaseModel):
     prompt_tokens: int = Field(default=0, ge=0)
     completion_tokens: int = Field(default=0, ge=0)
+    prompt_tokens_details: _Details | None = None
 
 
 class _Answer(BaseModel):
@@ -252,6 +259,7 @@ def _read(content: bytes, request: GenerationRequest, config: GeneratorConfig) -
         answer.model or config.model,
         prompt_tokens=usage.prompt_tokens,
         logprobs=_logprobs(choice.logprobs),
+        cached_prompt_tokens=usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens,
     )
 
 

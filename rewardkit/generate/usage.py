@@ -9,10 +9,13 @@ from typing import Any
 from rewardkit.generate.endpoint import Price
 
 _COUNTED = ("requests", "failed", "cached", "prompt_tokens", "completion_tokens")
+_HELD = "cached_prompt_tokens"
 
 
 def usage(generations: Iterable[Mapping[str, Any]], price: Price | None = None) -> dict[str, Any]:
     """What generations took: ``requests``, ``failed``, ``cached``, and of the others tokens and cost.
+
+    ``cached_prompt_tokens``, those that a prefix cache held, stand beside them where an engine told.
 
     Args:
         generations: as a run stores them.
@@ -31,7 +34,9 @@ def usage(generations: Iterable[Mapping[str, Any]], price: Price | None = None) 
         else:
             counts["prompt_tokens"] += one.get("prompt_tokens", 0)
             counts["completion_tokens"] += one["tokens"]
-    used: dict[str, Any] = {name: counts[name] for name in _COUNTED}
+            if one.get(_HELD) is not None:
+                counts[_HELD] += one[_HELD]
+    used: dict[str, Any] = {name: counts[name] for name in (*_COUNTED, *([_HELD] if _HELD in counts else []))}
     if price is not None:
         cost = used["prompt_tokens"] * price.prompt + used["completion_tokens"] * price.completion
         used["cost"] = round(cost / 1e6, 6)
@@ -46,3 +51,13 @@ def tokens(generations: Iterable[Mapping[str, Any]]) -> int:
     """
     used = usage(generations)
     return int(used["prompt_tokens"] + used["completion_tokens"])
+
+
+def hit_rate(used: Mapping[str, Any]) -> float | None:
+    """The share of the prompts' tokens that a prefix cache held; None where no engine told.
+
+    >>> hit_rate({"prompt_tokens": 400, "cached_prompt_tokens": 300}), hit_rate({"prompt_tokens": 400})
+    (0.75, None)
+    """
+    held, read = used.get(_HELD), used.get("prompt_tokens", 0)
+    return held / read if held is not None and read else None

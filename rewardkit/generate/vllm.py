@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from rewardkit.errors import ConfigError
@@ -68,6 +69,7 @@ class VllmGenerator:
                 top_p=self.config.top_p,
                 max_tokens=self.config.max_new_tokens,
                 seed=requests[i].seed,
+                logprobs=self.config.logprobs or None,
                 detokenize=False,  # its detokenizer drops a character that the end cuts in two
             )
             for i in fitting
@@ -94,7 +96,28 @@ class VllmGenerator:
         # The end token counts among the ids of a response that stopped, and is not part of its text.
         ids = output.token_ids[:-1] if finish == "stop" else output.token_ids
         text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        return Generation(request.id, text, finish, len(ids), self.config.model, prompt_tokens=length)
+        return Generation(
+            request.id,
+            text,
+            finish,
+            len(ids),
+            self.config.model,
+            prompt_tokens=length,
+            logprobs=self._logprobs(ids, output.logprobs or ()),
+            cached_prompt_tokens=answer.num_cached_tokens,
+        )
+
+    def _logprobs(self, ids: Sequence[int], rows: Sequence[Any]) -> tuple[tuple[str, dict[str, float]], ...]:
+        """The log-probabilities of each token, the tokens written so that they join to the text."""
+        if not rows:
+            return ()
+        starts = [self._tokenizer.decode(ids[:n], skip_special_tokens=True) for n in range(len(ids) + 1)]
+        own = [after[len(before) :] for before, after in pairwise(starts)]
+        # A row begins with the sampled token, which so wins where two are written alike (parts of a character).
+        return tuple(
+            (token, {token if i == id else self._tokenizer.decode([i]): row[i].logprob for i in reversed(row)})
+            for id, token, row in zip(ids, own, rows, strict=False)  # the end token's row is left over
+        )
 
 
 def _load(config: GeneratorConfig) -> Any:

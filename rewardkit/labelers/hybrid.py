@@ -9,9 +9,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rewardkit.config import Config
+from rewardkit.generate.begun import continuing
 from rewardkit.labelers.asker import Asker
 from rewardkit.labelers.judge import JudgeLabeler, JudgeOptions, Marks, Verdict, generators
-from rewardkit.labelers.rollout import RolloutLabeler, RolloutOptions, continuing
+from rewardkit.labelers.rollout import RolloutLabeler, RolloutOptions
 from rewardkit.text.sections import step_kinds
 from rewardkit.types import Meaning, StepLabel, Trace
 

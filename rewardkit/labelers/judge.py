@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rewardkit.config import Config
 from rewardkit.generate import Generation, GenerationRequest, GeneratorConfig
-from rewardkit.generate.begun import with_body
+from rewardkit.generate.begun import continuing
 from rewardkit.images import image_fault, with_text
 from rewardkit.labelers.asker import Asker
 from rewardkit.labelers.verdict_probs import verdict_probabilities
@@ -41,7 +41,7 @@ Solution:
 Think it through, then end with one JSON object and nothing behind it: {{ form }}."""
 
 _PLACE = re.compile(r"\{\{ ?(problem|solution|reference|form) ?\}\}")
-_ASKED = {"logprobs": True, "top_logprobs": 10}  # of OpenAI's chat completions
+_LIKELIEST = 10  # tokens in each place, of which a verdict's probability is read
 
 
 class Verdict(NamedTuple):
@@ -59,8 +59,10 @@ class JudgeOptions(Config):
         judges: the generators; ``samples`` of each says how often it is asked.
         marks: ``steps``, ``first_error`` or ``solution``.
         system: the system message, if any.
-        logprobs: ask endpoints for log-probabilities: where they give them, a verdict counts with the probability that
-            its tokens had, not as a plain yes or no. Some models refuse the question.
+        logprobs: ask ``openai`` and ``vllm`` for log-probabilities: where they are given, a verdict counts with the
+            probability that its tokens had, not as a plain yes or no. Some endpoints refuse the question.
+        begin: how the judge's answer begins, such as ``{"first_error":``, for small models that do not keep to the
+            form; the generator must go on with a begun turn, as `rewardkit.labelers.rollout` needs it.
         template: the question, with ``{{ problem }}``, ``{{ solution }}`` (steps numbered from 1), ``{{ form }}`` (the
             JSON wanted) and, if the judge may see it, ``{{ reference }}``.
         unit: traces that are judged in one batch.
@@ -70,6 +72,7 @@ class JudgeOptions(Config):
     judges: tuple[GeneratorConfig, ...] = Field(min_length=1)
     marks: What = "steps"
     logprobs: bool = False
+    begin: str = ""
     system: str | None = None
     template: str = TEMPLATE
     unit: int = Field(default=64, ge=1)
@@ -139,17 +142,23 @@ class JudgeLabeler:
         messages: tuple[Message, ...] = ({"role": "user", "content": with_text(trace.problem, text)},)
         if self.options.system is not None:
             messages = ({"role": "system", "content": self.options.system}, *messages)
+        if self.options.begin:
+            messages = (*messages, {"role": "assistant", "content": self.options.begin})
         id = content_id("judge", trace.id, which, sample, self.options.seed)
         return GenerationRequest(id, trace.problem, sample, messages, int(id[:8], 16) >> 1)
 
     def _read(self, trace: Trace, answer: Generation) -> Verdict | None:
         if answer.finish_reason == "error":
             return None
-        what = self.options.marks
-        marks = read_marks(answer.text, what, len(trace.steps))
+        what, begin = self.options.marks, self.options.begin
+        text = begin + answer.text
+        marks = read_marks(text, what, len(trace.steps))
         if marks is None:
             return None
-        sure = verdict_probabilities(answer.text, answer.logprobs, what, marks) if self.options.logprobs else None
+        sure = None
+        if self.options.logprobs:
+            begun = ((begin, {}),) if begin else ()
+            sure = verdict_probabilities(text, (*begun, *answer.logprobs), what, marks)
         plain = tuple(None if mark is None else float(mark) for mark in marks)
         return Verdict(marks, sure or plain, by_tokens=sure is not None)
 
@@ -172,10 +181,10 @@ class JudgeLabeler:
 
 
 def generators(options: JudgeOptions) -> tuple[GeneratorConfig, ...]:
-    """The judges' generators, the endpoints among them told to give log-probabilities where they are wanted."""
-    return tuple(
-        with_body(judge, _ASKED) if options.logprobs and judge.kind == "openai" else judge for judge in options.judges
-    )
+    """The judges' generators, told to give log-probabilities and to go on with a begun answer where that is wanted."""
+    asked = {"logprobs": _LIKELIEST} if options.logprobs else {}
+    judges = [judge.model_copy(update=asked) for judge in options.judges]
+    return tuple(continuing(judge) if options.begin else judge for judge in judges)
 
 
 def read_marks(text: str, what: What, steps: int) -> Marks | None:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from rewardkit.config import Config
 from rewardkit.generate import Generation, GenerationRequest, GeneratorConfig
-from rewardkit.generate.begun import GOING_ON, has_ended, with_body
+from rewardkit.generate.begun import continuing, has_ended
 from rewardkit.generate.prompt import PromptConfig, build_messages
 from rewardkit.images import image_fault
 from rewardkit.labelers.answer import AnswerLabeler
@@ -139,11 +139,6 @@ class RolloutLabeler:
         return [
             StepLabel(trace.id, i, one.value, self.name, self.meaning, _evidence(one)) for i, one in enumerate(made)
         ]
-
-
-def continuing(config: GeneratorConfig) -> GeneratorConfig:
-    """The config of a generator that is to go on with begun turns, which an endpoint must be told."""
-    return with_body(config, GOING_ON) if config.kind == "openai" else config
 
 
 def _cannot_ask(problem: Problem) -> str:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 
 import pytest
 from endpoint_stand_in import StandIn, completion, failure
@@ -16,6 +17,7 @@ from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, ServerError
 from rewardkit.generate import GenerationRequest, GeneratorConfig, load_generator
 from rewardkit.generate.answers import AnswerCache, CacheFull
+from rewardkit.generate.usage import hit_rate, usage
 from rewardkit.store import read_dataset
 from rewardkit.synth import SynthConfig, run_synth
 from rewardkit.types import Problem
@@ -59,6 +61,21 @@ def test_answers_come_in_the_order_of_the_requests_with_their_tokens(endpoint, m
     assert {(a.finish_reason, a.prompt_tokens, a.tokens, a.model, a.cached) for a in answers} == {
         ("length", 10, 5, "m", False)
     }
+
+
+def test_what_a_prefix_cache_held_is_told_and_counts_once(endpoint, make):
+    def reply(body):
+        status, headers, content = completion()
+        answer = json.loads(content)
+        answer["usage"]["prompt_tokens_details"] = {"cached_tokens": 8}
+        return status, headers, json.dumps(answer).encode()
+
+    endpoint.reply = reply
+    first, again = (make().generate(requests(1)) for _ in range(2))
+    assert [first[0].cached_prompt_tokens, again[0].cached_prompt_tokens] == [8, None]
+    assert hit_rate(usage(map(asdict, first + again))) == 0.8
+    endpoint.reply = lambda body: completion()
+    assert hit_rate(usage(map(asdict, make().generate(requests(1, start=1))))) is None
 
 
 def test_the_request_is_what_the_config_says(endpoint, make, monkeypatch):

@@ -26,7 +26,7 @@ from rewardkit.generate import GenerationRequest, GeneratorConfig, load_generato
 from rewardkit.types import Problem
 
 model, missing = sys.argv[1:]
-TEXTS = ["How much?", "Natalia sold clips to 48 of her friends in April.", "48 " * 900, "How many clips in May?"]
+TEXTS = ["How much?", "Natalia sold clips to 48 of her friends in April.", "48 " * 900, "How many clips in May? " * 12]
 
 
 def requests(seed=0):
@@ -51,6 +51,8 @@ found = {"greedy": answers(writer, requests())}
 writer.config = config("vllm", temperature=1.0)
 found["sampled"] = [answers(writer, requests(seed)) for seed in (0, 0, 100)]
 found["alone"] = [answers(writer, [request])[0] for request in requests()]
+writer.config = config("vllm", logprobs=3)
+found["logprobs"] = answers(writer, requests())
 found["nothing"] = answers(writer, [])
 writer.close()
 found["hf"] = answers(load_generator(config("transformers")), [requests()[i] for i in (0, 1, 3)])
@@ -107,6 +109,24 @@ def test_the_likeliest_texts_are_those_of_transformers(found):
     ]
     assert [a["id"] for a in found["greedy"]] == ["r0", "r1", "r2", "r3"]
     assert len(set(texts(fitting))) > 1 and all(a["prompt_tokens"] > 0 for a in fitting)
+
+
+@pytest.mark.slow
+def test_log_probabilities_are_those_of_the_text(found):
+    assert not any(answer["logprobs"] for answer in found["greedy"])
+    for answer in (found["logprobs"][i] for i in (0, 1, 3)):
+        assert "".join(token for token, _ in answer["logprobs"]) == answer["text"]
+        assert len(answer["logprobs"]) == answer["tokens"]
+        assert all(values[token] == max(values.values()) <= 0 for token, values in answer["logprobs"]), "greedy"
+
+
+@pytest.mark.slow
+def test_a_prompt_that_was_read_before_comes_from_the_prefix_cache(found):
+    first, again = (
+        [answer["cached_prompt_tokens"] for answer in made] for made in (found["greedy"], found["logprobs"])
+    )
+    assert first[3] == 0 < again[3] < found["greedy"][3]["prompt_tokens"]
+    assert again[2] is None, "the prompt that the model cannot hold"
 
 
 @pytest.mark.slow

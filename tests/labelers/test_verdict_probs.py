@@ -140,3 +140,14 @@ def test_nobody_is_asked_for_them_unless_told_to(endpoint):
     assert [label.p_correct for label in made.label_group([TRACE])] == [1.0]
     made.close()
     assert "logprobs" not in endpoint.asked[0]
+
+
+def test_an_answer_that_is_begun_for_the_judge_is_read_with_its_beginning(endpoint):
+    endpoint.reply = lambda body: with_logprobs(SURE[1:])
+    made = judge(endpoint, logprobs=True, begin='{"correct":')
+    [label] = made.label_group([TRACE])
+    made.close()
+    assert label.p_correct == pytest.approx(0.75)
+    [asked] = endpoint.asked
+    assert asked["messages"][-1] == {"role": "assistant", "content": '{"correct":'}
+    assert asked["continue_final_message"] and not asked["add_generation_prompt"]
