@@ -175,8 +175,8 @@ class RewardService:
             raise from_fault(item.fault, where)
         try:
             if item.step_token_ids is not None:
-                steps = self._decoded(item.step_token_ids) if "steps" in request.extras else []
                 encoded = self._of_ids(item.prompt_token_ids or [], item.step_token_ids)
+                steps = self._decoded(item.step_token_ids) if "steps" in request.extras else []
             else:
                 steps = _steps(item, request.split_by)
                 encoded = self._encode(item.question, [s["text"] for s in steps])

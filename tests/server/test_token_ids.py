@@ -152,6 +152,11 @@ def test_the_last_id_of_the_vocabulary_is_one_and_the_next_is_none(served):
     assert refused.status_code == 400 and refused.json()["error"]["message"] == message
 
 
+def test_an_id_that_no_machine_word_holds_is_refused_before_it_is_decoded(served):
+    item = {"prompt_token_ids": [5], "step_token_ids": [[10**30]]}
+    assert served.rewards(input=item, **{"return": ["steps"]}).status_code == 400
+
+
 def test_where_there_is_nothing_to_read_is_said():
     with pytest.raises(DataError, match="no probability"):
         encode_ids(RewardModelSpec(kind="implicit"), [5], [[], []])
