@@ -93,7 +93,7 @@ def main() -> None:
     args = options().parse_args()
     if args.quick:
         args.traces, args.tests, args.seeds, args.layers, args.top_layers, args.layer = 8, 6, 1, 4, 2, 2
-        args.max_length, args.epochs = 220, 1.0
+        args.max_length, args.epochs, args.head_start = 220, 1.0, 0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     train, tests = read(args)
     shown = {name: f"{name} ({len(t.places)})" for name, t in tests.items()}
@@ -129,6 +129,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--layers", type=int, default=20, help="of the model, from below, over which the head stands")
     made.add_argument("--top-layers", type=int, default=5, help="of these, with adapters")
     made.add_argument("--reads", default="mean", choices=["mean", "separator"], help="of a step, by the head")
+    made.add_argument("--head-start", type=int, default=150, help="traces of the regression that the head starts from")
     made.add_argument("--epochs", type=float, default=3.0)
     made.add_argument("--batch-size", type=int, default=2)
     made.add_argument("--learning-rate", type=float, default=1e-3)
@@ -199,11 +200,12 @@ def trained(
         "save_every": 10**6,
     }
     prm = {**shared, "model": cut(args.layers, args.folder), "sources": sources, "learning_rate": args.learning_rate}
-    prm |= {"lora": {"r": 16, "alpha": 32, "top_layers": args.top_layers}, "reads": args.reads}
+    prm |= {"lora": {"r": 16, "alpha": 32, "top_layers": args.top_layers}}
+    prm |= {"reads": args.reads, "head_start": args.head_start or None}
     made = {
         name: kept(
             args,
-            (name, args.layers, args.top_layers, args.learning_rate, args.reads, setting),
+            (name, args.layers, args.top_layers, args.learning_rate, args.reads, args.head_start, setting),
             tests,
             lambda: token_scores(prm, [*rows, spare], tests),
         )

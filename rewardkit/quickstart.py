@@ -143,6 +143,8 @@ def _train(run: Quickstart) -> dict[str, Any]:
         "batch_size": 4,
         "learning_rate": 2e-3,
         "lora": {"top_layers": 15},
+        "reads": "mean",
+        "head_start": 100 if run.config.max_traces >= 100 else None,
         "max_minutes": 4,
         "max_eval": 60,
         "eval_every": 80,
