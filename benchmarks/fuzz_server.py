@@ -1,6 +1,6 @@
 """Does any request get anything but 2xx or 4xx with OpenAI's error body?
 
-    python benchmarks/fuzz_server.py             20,000 mutated requests, 3,000 by schemathesis: 8 minutes
+    python benchmarks/fuzz_server.py             20,000 mutated requests, 3,000 by schemathesis: 2 minutes
     python benchmarks/fuzz_server.py --quick     1,000 and about 200
 
 The plain app with a tiny random model, in process. A mutated request is one of the valid ones below with one to four
@@ -210,7 +210,8 @@ def fuzz_by_schema(app: Any, key: str, examples: int, seed: int) -> tuple[Counte
         case.headers.pop("X-Request-Timeout", None)
         response = case.call(headers=headers)
         statuses[response.status_code] += 1
-        wanted = lenient if case.path == "/v1/rewards" else strict
+        # schemathesis does not count 413 as a refusal.
+        wanted = lenient if case.path == "/v1/rewards" or response.status_code == 413 else strict
         try:
             case.validate_response(response, checks=wanted, headers=headers)
         except BaseExceptionGroup as group:
