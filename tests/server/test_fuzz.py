@@ -66,19 +66,18 @@ def gateway(tiny_reward_model, tmp_path_factory):
     return lambda keys: gateway_app(Gateway(backends, Behind(**apps)), Traffic(), keys)
 
 
-@pytest.mark.parametrize(("count", "seed"), [(200, 3), pytest.param(2000, 4, marks=pytest.mark.slow)])
-def test_mutated_requests_to_the_gateway_get_scores_or_an_error_body(fuzzer, gateway, count, seed):
-    statuses, faults = asyncio.run(fuzzer.fuzz(gateway([]), count, seed))
+def test_mutated_requests_to_the_gateway_get_scores_or_an_error_body(fuzzer, gateway):
+    statuses, faults = asyncio.run(fuzzer.fuzz(gateway([]), 200, 3))
     assert faults == []
-    assert statuses[200] > count / 20 and statuses[400] > count / 4
+    assert statuses[200] > 10 and statuses[400] > 50
 
 
-@pytest.mark.parametrize(("examples", "seed"), [(2, 1), pytest.param(8, 2, marks=pytest.mark.slow)])
-def test_the_openapi_description_is_true_of_the_gateway(fuzzer, gateway, examples, seed):
+@pytest.mark.slow
+def test_the_openapi_description_is_true_of_the_gateway(fuzzer, gateway):
     pytest.importorskip("schemathesis")
-    statuses, faults = fuzzer.fuzz_by_schema(gateway(["k"]), "k", examples, seed)
+    statuses, faults = fuzzer.fuzz_by_schema(gateway(["k"]), "k", examples=6, seed=2)
     assert faults == []
-    assert statuses[200] > examples and statuses[400] > examples
+    assert statuses[200] > 6 and statuses[400] > 6
 
 
 @pytest.mark.parametrize(("examples", "seed"), [(3, 1), pytest.param(12, 2, marks=pytest.mark.slow)])
