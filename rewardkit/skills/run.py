@@ -151,9 +151,9 @@ def _run(
     )
     if not skills:
         raise DataError("the teacher names no skill; name them with skills=[...], or take another teacher")
-    read = missing(teacher.ask, failures, skills, config.seed)
+    read = _spoken(missing(teacher.ask, failures, skills, config.seed), "failures")
     profile = missing_profile(failures, read)
-    tags = tag(teacher.ask, pool, skills, config.seed)
+    tags = _spoken(tag(teacher.ask, pool, skills, config.seed), "problems of the pool")
     counts = {
         "skills": len(skills),
         "failures": len(failures),
@@ -188,6 +188,20 @@ def _run(
     }
     write_text(root / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return SkillsResult(root, manifest)
+
+
+def _spoken(verdicts: list[list[str] | None], of: str) -> list[list[str] | None]:
+    """Verdicts, at least one of which could be read.
+
+    Raises:
+        DataError: none could.
+    """
+    if all(verdict is None for verdict in verdicts):
+        raise DataError(
+            f"none of the teacher's answers on {len(verdicts)} {of} ends with the JSON that it was asked for; "
+            "give its answers more room (teacher.max_new_tokens), or take another teacher"
+        )
+    return verdicts
 
 
 def _new_problems(

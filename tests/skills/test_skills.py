@@ -146,6 +146,17 @@ def test_a_teacher_without_skills_is_said(config, tmp_path):
         run_skills(config(teacher={"kind": f"{path}:Teacher", "model": str(tmp_path / "log")}))
 
 
+@pytest.mark.parametrize(
+    ("question", "of"),
+    [('text.startswith("A student")', "4 failures"), ('text.startswith("Which of these")', "41 problems")],
+)
+def test_a_teacher_whose_answers_cannot_be_read_is_said(config, tmp_path, question, of):
+    path = tmp_path / "prose.py"
+    path.write_text(TEACHER.replace(f"if {question}:", f'if {question}:\n            return "It needs addition."'))
+    with pytest.raises(DataError, match=f"none of the teacher's answers on {of}"):
+        run_skills(config(teacher={"kind": f"{path}:Teacher", "model": str(tmp_path / "log")}))
+
+
 def test_the_command_runs_it_and_shows_the_profile(config, tmp_path):
     import yaml
     from typer.testing import CliRunner
