@@ -259,7 +259,7 @@ def _read(content: bytes, request: GenerationRequest, config: GeneratorConfig) -
         answer.model or config.model,
         prompt_tokens=usage.prompt_tokens,
         logprobs=_logprobs(choice.logprobs),
-        cached_prompt_tokens=usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens,
+        cached_prompt_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
     )
 
 

@@ -60,4 +60,4 @@ def hit_rate(used: Mapping[str, Any]) -> float | None:
     (0.75, None)
     """
     held, read = used.get(_HELD), used.get("prompt_tokens", 0)
-    return held / read if held is not None and read else None
+    return float(held / read) if held is not None and read else None
