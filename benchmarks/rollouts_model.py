@@ -38,7 +38,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "OmegaPRM, k=16, one search": {"method": "omegaprm", "n": 16, "searches": 1},
     "adaptive": {"method": "adaptive"},
     "adaptive, own": {"method": "adaptive", "own": True},
-    "adaptive, heals": {"method": "adaptive", "heals": True},
 }
 BASE, OURS = "Math-Shepherd, hard, N=16", "adaptive"
 PLAIN = 1 / 8
