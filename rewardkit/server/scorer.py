@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from rewardkit.models.spec import RewardModelSpec
+from rewardkit.server.errors import ApiError
 from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class StepLogits:
     values: np.ndarray
     cached_tokens: int = 0
     token_rewards: np.ndarray | None = None
+
+
+def require_known_ids(item: EncodedSteps, size: int) -> None:
+    """Check that a model has an embedding for every token of an input: its tokenizer may know more.
+
+    Raises:
+        ApiError: 400, with the first that it has none for.
+    """
+    if max(item.input_ids) >= size:
+        raise ApiError(400, f"token {max(item.input_ids)} is none of this model's {size}")
 
 
 class Scorer(Protocol):
@@ -79,10 +90,13 @@ class TransformersScorer:
         self.max_length = model.spec.max_length
         self.dtype = str(model.model.dtype).removeprefix("torch.")
         self.chunk = chunk
+        self._embeddings = int(model.model.get_input_embeddings().num_embeddings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rewardkit-forward")
 
     async def logits(self, batch: Sequence[EncodedSteps]) -> list[StepLogits]:
         """See `Scorer.logits`."""
+        for item in batch:
+            require_known_ids(item, self._embeddings)
         results: dict[int, StepLogits] = {}
         order = sorted(range(len(batch)), key=lambda i: len(batch[i]))
         for start in range(0, len(order), self.chunk):

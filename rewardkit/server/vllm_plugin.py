@@ -31,7 +31,7 @@ from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import pooling_task
 from rewardkit.server.memo import Keys, RowMemo
 from rewardkit.server.routes import install
-from rewardkit.server.scorer import StepLogits
+from rewardkit.server.scorer import StepLogits, require_known_ids
 from rewardkit.server.service import RewardService
 from rewardkit.text.encode import EncodedResponse, EncodedSteps
 
@@ -176,9 +176,7 @@ class VllmScorer:
         from vllm.inputs import TokensPrompt
         from vllm.pooling_params import PoolingParams
 
-        size = self.engine.model_config.get_vocab_size()
-        if max(item.input_ids) >= size:  # a tokenizer may have more; the engine would die of them
-            raise ApiError(400, f"token {max(item.input_ids)} is none of this model's {size}")
+        require_known_ids(item, self.engine.model_config.get_vocab_size())  # the engine would die of others
         prompt = TokensPrompt(prompt_token_ids=list(item.input_ids))
         start = {"start": item.start} if isinstance(item, EncodedResponse) else None
         params = PoolingParams(

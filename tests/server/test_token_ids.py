@@ -162,3 +162,12 @@ def test_where_there_is_nothing_to_read_is_said():
         encode_ids(RewardModelSpec(kind="implicit"), [5], [[], []])
     with pytest.raises(DataError, match="nothing but padding"):
         encode_ids(RewardModelSpec(kind="outcome", format="turn", pad_id=0), [0], [[0]])
+
+
+def test_a_token_that_the_tokenizer_has_and_the_model_has_not_is_refused(tmp_path):
+    folder = build_tiny_reward_model(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<more>"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ApiError, match=f"token {len(tokenizer) - 1} is none of this model's {len(tokenizer) - 1}"):
+        answer(folder, {"prompt_token_ids": [5], "step_token_ids": [[len(tokenizer) - 1]]})
