@@ -144,7 +144,6 @@ def _train(run: Quickstart) -> dict[str, Any]:
         "learning_rate": 2e-3,
         "lora": {"top_layers": 15},
         "reads": "mean",
-        "head_start": 100 if run.config.max_traces >= 100 else None,
         "max_minutes": 4,
         "max_eval": 60,
         "eval_every": 80,
