@@ -157,8 +157,8 @@ class JudgeLabeler:
             return None
         sure = None
         if self.options.logprobs:
-            begun = ((begin, {}),) if begin else ()
-            sure = verdict_probabilities(text, (*begun, *answer.logprobs), what, marks)
+            tokens = ((begin, {}), *answer.logprobs) if begin and answer.logprobs else answer.logprobs
+            sure = verdict_probabilities(text, tokens, what, marks)
         plain = tuple(None if mark is None else float(mark) for mark in marks)
         return Verdict(marks, sure or plain, by_tokens=sure is not None)
 
