@@ -74,9 +74,7 @@ def test_a_map_that_makes_nothing_better_is_not_written(tmp_path, traces):
 def test_labels_of_another_meaning_and_a_served_model_are_refused(tmp_path, traces):
     model = build_tiny_reward_model(tmp_path / "model")
     write_dataset(tmp_path / "set", labelled(traces[:9], [[0.5] * 4] * 9, "local"), {})
-    with pytest.raises(
-        DataError, match="labels of another meaning cannot calibrate them: z3 is local"
-    ):
+    with pytest.raises(DataError, match="labels of another meaning cannot calibrate them: z3 is local"):
         run_calibrate(config(model, tmp_path / "set"))
     with pytest.raises(ConfigError, match="give the folder"):
         run_calibrate(config("http://127.0.0.1:1", tmp_path / "set"))
