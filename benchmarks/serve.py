@@ -252,7 +252,10 @@ def all_sides(folder: Path, work: Path, dtype: str) -> Iterator[Sides]:
         PlainVllm(folder, dtype, work / "plain.log", runner="pooling") as plain,
     ):
         llm = LLM(str(folder), runner="pooling", dtype=dtype, enforce_eager=True, disable_log_stats=True, **settings)
-        yield Sides(server, plain, llm, load_reward_model(str(folder), dtype=dtype))
+        try:
+            yield Sides(server, plain, llm, load_reward_model(str(folder), dtype=dtype))
+        finally:
+            llm.llm_engine.engine_core.shutdown()  # else the end of this process waits for it
 
 
 def main() -> None:
