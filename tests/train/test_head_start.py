@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +10,12 @@ import torch
 from sums import sums
 from tiny import SEPARATOR, build_tiny_reward_model
 from tinylm import build_tiny_lm
+from trainers import trainer_of
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.store.dataset import write_dataset
 from rewardkit.train.head_start import fit_regression, step_states
 from rewardkit.train.prm import PRMConfig, TokenPRM, train_prm
-from rewardkit.train.run import _trainer, build_model, load_tokenizer, training_arguments
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +35,12 @@ def config(base: Path, data: Path, output: Path, **changes: object) -> PRMConfig
     return PRMConfig.model_validate({**values, "dtype": "float32", "head_start": 40, **changes})
 
 
-def trainer_of(given: PRMConfig) -> Any:
-    kind = TokenPRM(given)
-    tokenizer = load_tokenizer(given.model)
-    _, splits = kind.prepare([row for name in given.data for row in kind.read(name)], tokenizer)
-    return _trainer(kind, training_arguments(given), build_model(kind, given.model), tokenizer, splits)
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"reads": "mean"}, {"reads": "separator", "num_labels": 2}, {"reads": "mean", "num_labels": 2, "lora": None}],
 )
 def test_the_head_says_what_the_regression_says(changes, base, data, tmp_path) -> None:
-    trainer = trainer_of(config(base, data, tmp_path / "out", **changes))
+    trainer = trainer_of(TokenPRM(config(base, data, tmp_path / "out", **changes)))
     rows = trainer.train_dataset
     chosen = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:40]]
     weight, bias = fit_regression(*step_states(trainer.model, chosen, trainer.data_collator, 16))

@@ -12,6 +12,7 @@ from outcomes import answers
 from sums import losses
 from tiny import SEPARATOR
 from tinylm import build_tiny_lm
+from trainers import trainer_of
 
 from rewardkit.errors import ConfigError
 from rewardkit.store.dataset import LabelledTrace, write_dataset
@@ -22,7 +23,6 @@ from rewardkit.train.generative import GenerativePRM
 from rewardkit.train.implicit import ImplicitPRM
 from rewardkit.train.outcome import OutcomeReward
 from rewardkit.train.prm import TokenPRM
-from rewardkit.train.run import _trainer, build_model, load_tokenizer, training_arguments
 from rewardkit.train.sharing import SharingCollator
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -79,13 +79,6 @@ def config(kind: Any, base: Path, data: dict[str, str], output: Path, **changes:
     return kind.config_class.model_validate({**values, **changes})
 
 
-def trainer_of(kind_class: Any, given: Any) -> Any:
-    kind = kind_class(given)
-    tokenizer = load_tokenizer(given.model)
-    _, splits = kind.prepare([row for name in given.data for row in kind.read(name)], tokenizer)
-    return _trainer(kind, training_arguments(given), build_model(kind, given.model), tokenizer, splits)
-
-
 def loss_and_gradients(trainer: Any, batch: dict[str, Any]) -> tuple[float, list[torch.Tensor]]:
     model = trainer.model.train()
     items = torch.tensor(float((batch["labels"] >= 0).sum()))
@@ -112,7 +105,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("kind", "changes"), KINDS)
 def test_loss_and_gradients_are_those_of_plain_batches(kind, changes, base, data, tmp_path) -> None:
-    trainer = trainer_of(kind, config(kind, base, data, tmp_path / "out", **changes))
+    trainer = trainer_of(kind(config(kind, base, data, tmp_path / "out", **changes)))
     for name, weights in trainer.model.named_parameters():
         if ".lora_B" in name:
             torch.nn.init.normal_(weights, std=0.1)
@@ -138,7 +131,7 @@ def test_accumulation_changes_nothing(kind, base, data, tmp_path) -> None:
 
 
 def test_the_model_reads_trees_in_training_and_plain_rows_in_evaluation(base, data, tmp_path) -> None:
-    trainer = trainer_of(TokenPRM, config(TokenPRM, base, data, tmp_path / "out"))
+    trainer = trainer_of(TokenPRM(config(TokenPRM, base, data, tmp_path / "out")))
     seen: dict[bool, list[int]] = {True: [], False: []}
     trainer.model.get_input_embeddings().register_forward_hook(
         lambda module, args, out: seen[trainer.model.training].append(args[0].numel())
