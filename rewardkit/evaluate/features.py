@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.models.embedded import cache_folder, resolve_model
 from rewardkit.store.rows import file_digest
-from rewardkit.text.encode import encode_prompt, encode_steps, find_separator
+from rewardkit.text.encode import encode_spans, find_separator
 from rewardkit.types import Trace, content_id
 
 if TYPE_CHECKING:
@@ -110,9 +110,8 @@ class FeatureReader:
 
     def _encode(self, trace: Trace, suffix: str) -> _Encoded:
         texts = [f"{step.text.rstrip()} {suffix}" if suffix else step.text for step in trace.steps]
-        made = encode_steps(self.tokenizer, trace.problem.prompt, texts, self.separator_id, max_length=self.max_length)
-        starts = [len(encode_prompt(self.tokenizer, trace.problem.prompt)), *(p + 1 for p in made.positions[:-1])]
-        return _Encoded(made.input_ids, tuple(zip(starts, (p + 1 for p in made.positions), strict=True)))
+        made = encode_spans(self.tokenizer, trace.problem.prompt, texts, self.separator_id, max_length=self.max_length)
+        return _Encoded(made.input_ids, made.spans)
 
     def _chunk(self, chunk: Sequence[_Encoded]) -> list[Features]:
         file = self.folder / f"{content_id(self._about, [(item.ids, item.spans) for item in chunk])}.npy"

@@ -74,14 +74,18 @@ class EncodedSpans(EncodedSteps):
     start: int
 
     @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The first token of each step, and the one behind its separator."""
+        return tuple(pairwise((self.start, *(position + 1 for position in self.positions))))
+
+    @property
     def first(self) -> int:
         """The first token whose output is read."""
         return self.start
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """See `EncodedSteps.read`."""
-        spans = pairwise((self.start, *(position + 1 for position in self.positions)))
-        return np.stack([rows[begin:end].mean(axis=0) for begin, end in spans])
+        return np.stack([rows[begin:end].mean(axis=0) for begin, end in self.spans])
 
     def ends(self) -> list[int]:
         """For every token the position at which it is read: that of its step's separator; of a prompt's, its own.
@@ -89,8 +93,7 @@ class EncodedSpans(EncodedSteps):
         >>> EncodedSpans((7, 1, 2, 9, 3, 9), (3, 5), start=1).ends()
         [0, 3, 3, 3, 5, 5]
         """
-        spans = pairwise((self.start, *(position + 1 for position in self.positions)))
-        return [*range(self.start), *(end - 1 for begin, end in spans for _ in range(begin, end))]
+        return [*range(self.start), *(end - 1 for begin, end in self.spans for _ in range(begin, end))]
 
 
 def encode_spans(
