@@ -26,7 +26,7 @@ from rewardkit.models.spec import RewardModelSpec
 from rewardkit.server import logs
 from rewardkit.server.adapters import ByAdapter, adapter_app, adapter_specs
 from rewardkit.server.errors import ApiError
-from rewardkit.server.host import Host, HostSettings
+from rewardkit.server.host import AGAIN, Host, HostSettings
 from rewardkit.server.keys import KEY_VARIABLE
 from rewardkit.server.kinds import pooling_task
 from rewardkit.server.memo import Keys, RowMemo
@@ -236,7 +236,7 @@ class VllmScorer:
         from vllm.exceptions import VLLMClientError
 
         if self.engine.errored:
-            return ApiError(503, "the engine has stopped; the server is going down", retry_after=30)
+            return AGAIN  # as the host and the port say from now on
         return ApiError(400, str(error)) if isinstance(error, VLLMClientError) else error
 
 

@@ -12,6 +12,7 @@ import pytest
 from kind_folders import build_implicit
 
 from rewardkit.server.errors import ApiError
+from rewardkit.server.host import AGAIN
 from rewardkit.server.memo import RowMemo
 from rewardkit.server.vllm_plugin import VllmScorer
 from rewardkit.text.encode import EncodedResponse, EncodedSpans, EncodedSteps
@@ -183,3 +184,14 @@ def test_the_memo_is_bounded_and_drops_what_was_used_longest_ago():
     for i in range(3):
         memo.fill(given[i], keys[i], 1)
     assert np.array_equal(np.isnan(given.ravel()), [False, True, False])
+
+
+def test_a_request_that_an_engine_dies_under_says_what_every_later_one_is_told(scorer):
+    async def dies(item, read_cache):
+        scorer.engine.errored = True
+        raise RuntimeError("EngineCore died")
+
+    scorer._pool = dies
+    with pytest.raises(ApiError) as failed:
+        asyncio.run(scorer.logits(growing(random.Random(0), scorer, range(4), 2)))
+    assert failed.value is AGAIN
