@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rewardkit.errors import ConfigError, DataError, ServerError
+from rewardkit.errors import ConfigError
 from rewardkit.models import RewardModel, RewardModelSpec
+from rewardkit.models.each import score_or_fault
 from rewardkit.store import LabelledTrace
-from rewardkit.types import Trace
+from rewardkit.types import StepScores, Trace
 
 Progress = Callable[[int, int], None]
 """Called with (traces scored, traces in all)."""
@@ -21,8 +22,6 @@ Scores = dict[str, tuple[float, ...]]
 _CHUNK = 64
 _NUMBER = re.compile(r"[0-9]+")
 """Reasons that differ in a count alone are one reason."""
-_REFUSED = frozenset({400, 413, 422})
-"""What a scoring service answers to a trace that is too long or malformed; others of its errors end the evaluation."""
 
 
 def score_traces(
@@ -87,15 +86,11 @@ def needs_steps(part: str, model: str, spec: RewardModelSpec) -> None:
 
 
 def _score(model: RewardModel, traces: Sequence[Trace], left_out: Counter[str]) -> Scores:
-    try:
-        return {result.trace_id: result.scores for result in model.score(traces)}
-    except DataError as error:
-        reason = str(error)
-    except ServerError as error:
-        if error.status not in _REFUSED:
-            raise
-        reason = str(error)
-    if len(traces) > 1:
-        return {id: scores for trace in traces for id, scores in _score(model, [trace], left_out).items()}
-    left_out[_NUMBER.sub("N", reason.partition(": ")[2] or reason)] += 1
-    return {}
+    made: Scores = {}
+    for trace, found in zip(traces, score_or_fault(model, traces), strict=True):
+        if isinstance(found, StepScores):
+            made[trace.id] = found.scores
+        else:
+            reason = str(found)
+            left_out[_NUMBER.sub("N", reason.partition(": ")[2] or reason)] += 1
+    return made

@@ -13,8 +13,9 @@ from typing import IO, Any, TypeGuard
 from pydantic import Field
 
 from rewardkit.config import Config, validate
-from rewardkit.errors import DataError, ServerError
+from rewardkit.errors import DataError
 from rewardkit.models import RewardModel, load_reward_model
+from rewardkit.models.each import score_or_fault
 from rewardkit.models.reduce import reduce_scores
 from rewardkit.models.spec import Reducer
 from rewardkit.text.split import SplitRule, split_steps
@@ -64,7 +65,7 @@ def _score_group(
             rows.append(row)
         except DataError as error:
             rows.append(_failed(row, number, str(error)))
-    for (at, trace), result in zip(waiting, _score(model, [t for _, t in waiting]), strict=True):
+    for (at, trace), result in zip(waiting, score_or_fault(model, [t for _, t in waiting]), strict=True):
         if isinstance(result, StepScores):
             steps = [step.text for step in trace.steps]
             score = reduce_scores(result.scores, reducer)
@@ -80,20 +81,6 @@ def _score_group(
 def _failed(row: Row, number: int, reason: str) -> Row:
     kept = {key: value for key, value in row.items() if key not in ("score", "step_scores")}
     return {**kept, "row": number, "error": reason}
-
-
-def _score(model: RewardModel, traces: list[Trace]) -> list[StepScores | Exception]:
-    """Scores, or why not. Where a batch is refused, its traces go one by one, so that only the bad ones fail."""
-    if not traces:
-        return []
-    try:
-        return list(model.score(traces))
-    except (DataError, ServerError) as error:
-        if isinstance(error, ServerError) and error.status not in (400, 413):
-            raise
-        if len(traces) == 1:
-            return [error]
-    return [_score(model, [trace])[0] for trace in traces]
 
 
 def _parse(line: bytes | str) -> Row:

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from statistics import fmean as mean
+from statistics import variance
 
 from rewardkit.errors import DataError
 from rewardkit.rewards.base import GroupResult
@@ -113,11 +115,14 @@ def pass_at_k(right: int, total: int, k: int) -> float:
 class CollapseWatch:
     """Warns once for each sign of collapse, over a window of steps.
 
+    A few groups a step say little: where figures are compared, the steps of a window must differ by more than chance.
+
     Args:
         base_pass: the base model's pass@k on the same prompts; without it that sign is not looked for.
         k: of pass@k.
         window: steps that a sign must hold for, as means.
         margin: how far pass@k may fall below the base's before it counts.
+        errors: how many standard errors of the window's means it, or a change, must go beyond.
         share: a mean majority share from which on votes say nothing more ...
         entropy: ... if their mean entropy is below this.
         answered: a share of answered completions below which nobody answers.
@@ -139,11 +144,12 @@ class CollapseWatch:
         k: int = 16,
         window: int = 10,
         margin: float = 0.02,
+        errors: float = 3.0,
         share: float = 0.95,
         entropy: float = 0.1,
         answered: float = 0.2,
     ) -> None:
-        self.base_pass, self.k, self.margin = base_pass, k, margin
+        self.base_pass, self.k, self.margin, self.errors = base_pass, k, margin, errors
         self.share, self.entropy, self.answered = share, entropy, answered
         self.history: list[tuple[int, StepHealth]] = []
         self._recent: deque[StepHealth] = deque(maxlen=window)
@@ -165,12 +171,12 @@ class CollapseWatch:
         return _average([v for h in self._recent if (v := getattr(h, name)) is not None])
 
     def _pass(self) -> tuple[str, str]:
-        value = self._window("pass_at_k")
-        if self.base_pass is None or value is None or value >= self.base_pass - self.margin:
+        known = [h.pass_at_k for h in self._recent if h.pass_at_k is not None]
+        if self.base_pass is None or not known or not self._above([self.base_pass - self.margin], known):
             return "pass", ""
         return "pass", (
-            f"pass@{self.k} {value:.2f} has fallen below the base model's {self.base_pass:.2f}: the policy gives up "
-            "answers that it had; add novelty (evol_rl), entropy or a higher upper clip, or stop"
+            f"pass@{self.k} {mean(known):.2f} has fallen below the base model's {self.base_pass:.2f}: the policy gives "
+            "up answers that it had; add novelty (evol_rl), entropy or a higher upper clip, or stop"
         )
 
     def _votes(self) -> tuple[str, str]:
@@ -189,19 +195,26 @@ class CollapseWatch:
 
     def _labels(self) -> tuple[str, str]:
         """Agreement grows while the label gets worse: the policy teaches itself an error."""
-        known = [h for _, h in self.history if h.label_accuracy is not None and h.majority_share is not None]
+        known = [
+            (h.label_accuracy, h.majority_share)
+            for _, h in self.history
+            if h.label_accuracy is not None and h.majority_share is not None
+        ]
         half = self._recent.maxlen or 1
         if len(known) < 2 * half:
             return "labels", ""
-        first, last = known[:half], known[-half:]
-        accuracy = [_average([h.label_accuracy or 0.0 for h in part]) or 0.0 for part in (first, last)]
-        share = [_average([h.majority_share or 0.0 for h in part]) or 0.0 for part in (first, last)]
-        if accuracy[1] >= accuracy[0] - 0.05 or share[1] <= share[0]:
+        (right, share), (right_now, share_now) = (zip(*part, strict=True) for part in (known[:half], known[-half:]))
+        if not (self._above(right, right_now) and self._above(share_now, share)):
             return "labels", ""
         return "labels", (
-            f"label accuracy fell from {accuracy[0]:.2f} to {accuracy[1]:.2f} while agreement rose from {share[0]:.2f} "
-            f"to {share[1]:.2f}: the policy agrees on errors"
+            f"label accuracy fell from {mean(right):.2f} to {mean(right_now):.2f} while agreement rose from "
+            f"{mean(share):.2f} to {mean(share_now):.2f}: the policy agrees on errors"
         )
+
+    def _above(self, high: Sequence[float], low: Sequence[float]) -> bool:
+        """Is the mean of steps above that of others, by more than chance? A single value is taken as exact."""
+        error = math.sqrt(sum(variance(part) / len(part) for part in (high, low) if len(part) > 1))
+        return mean(high) - mean(low) > self.errors * error
 
 
 def _mean(results: Sequence[GroupResult], name: str) -> float | None:
@@ -209,4 +222,4 @@ def _mean(results: Sequence[GroupResult], name: str) -> float | None:
 
 
 def _average(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+    return mean(values) if values else None

@@ -24,7 +24,7 @@ def problem_from_row(row: Row, images: str | None = None) -> Problem:
         images: the folder in which paths are opened; None opens none.
 
     Raises:
-        DataError: the row has no question, or an image that cannot be used.
+        DataError: the row has no question, an answer that is neither text nor number, or an image that cannot be used.
 
     >>> problem_from_row({"question": "48 + 24?", "answer": "48+24 = <<48+24=72>>72\\n#### 72"}).answer
     '72'
@@ -41,9 +41,24 @@ def problem_from_row(row: Row, images: str | None = None) -> Problem:
     if not isinstance(prompt, str) and not _is_chat(prompt):
         raise DataError("the question is neither text nor a list of chat messages")
     check_chat(prompt)
-    answer = next((row[key] for key in _ANSWER_KEYS if row.get(key) is not None), None)
+    answer = next((text for key in _ANSWER_KEYS if (text := _text(key, row.get(key))) is not None), None)
     shown = read_images(row.get("images") or row.get("image") or None, images)
-    return Problem.create(prompt, None if answer is None else _final_answer(str(answer)), images=shown)
+    return Problem.create(prompt, None if answer is None else _final_answer(answer), images=shown)
+
+
+def _text(key: str, value: Any) -> str | None:
+    """An answer as text, None for none (JSON's NaN too); a list of one is that one.
+
+    >>> _text("answer", 72), _text("answer", float("nan")), _text("answer", ["72"])
+    ('72', None, '72')
+    """
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or value != value:
+        return None
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{key} is a {type(value).__name__}: a reference answer must be text or a number")
+    return str(value)
 
 
 def _final_answer(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from rewardkit.errors import DataError
 from rewardkit.samples import sample_path
 
 Row = Mapping[str, Any]
+_BOM = b"\xef\xbb\xbf"  # what Windows puts before the first line
+_DAMAGED = (OSError, EOFError, zlib.error)  # what a file raises that is not whole, gzip's kinds among them
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 
 
@@ -115,10 +118,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row | BadRow]]:
     try:
         with _open(path) as stream:
             for number, line in enumerate(stream, 1):
+                line = line.removeprefix(_BOM)
                 if line.strip():
                     where = f"{path.name} line {number}"
                     yield where, _parse(line, where)
-    except (OSError, EOFError) as error:  # gzip raises both for a damaged file
+    except _DAMAGED as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
@@ -129,8 +133,12 @@ def _parse(line: bytes, where: str) -> Row | BadRow:
         return BadRow(where, f"not UTF-8: {error.reason} at byte {error.start}")
     except json.JSONDecodeError as error:
         return BadRow(where, f"not JSON: {error.msg} at column {error.colno}")
-    except RecursionError:
-        return BadRow(where, "not usable JSON: nested too deeply")
+    except (ValueError, RecursionError) as error:
+        return BadRow(where, f"not usable JSON: {_unusable(error)}")
+
+
+def _unusable(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else "a whole number of thousands of digits"
 
 
 def _as_row(value: Any, where: str) -> Row | BadRow:
@@ -143,12 +151,14 @@ def _json_array(path: Path) -> Iterator[tuple[str, Row | BadRow]]:
     try:
         with _open(path) as stream:
             values = json.loads(stream.read())
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (*_DAMAGED, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}; name it .jsonl if each line is an object"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not usable JSON: {_unusable(error)}") from None
     if not isinstance(values, list):
         raise DataError(f"{path} must hold a list of objects, not a {type(values).__name__}")
     for number, value in enumerate(values, 1):

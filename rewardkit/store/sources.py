@@ -18,9 +18,10 @@ from typing import Any, Generic, TypeVar
 from rewardkit.errors import DataError
 from rewardkit.images import with_images
 from rewardkit.problems import is_made, made_digest, made_problems
+from rewardkit.problems.rows import logic_problem
 from rewardkit.store.dataset import LabelledTrace, from_record, is_record, iter_dataset
 from rewardkit.store.formats import FORMATS, detect_format
-from rewardkit.store.formats.labels import texts
+from rewardkit.store.formats.labels import is_missing, texts
 from rewardkit.store.problems import problem_from_row
 from rewardkit.store.rows import BadRow, Row, Source, read_rows
 from rewardkit.text.answers import extract_answer
@@ -174,7 +175,8 @@ class TraceReader:
     def _plain(self, row: Row) -> LabelledTrace:
         response = next((row[key] for key in _RESPONSE_KEYS if isinstance(row.get(key), str)), None)
         if response is None:
-            raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there")
+            raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there, with text")
+        _refuse_unread_labels(row)
         meta = {"id": row["id"]} if "id" in row else {}
         return self._split(problem_from_row(row, self.images), response, str(row.get("model", "unknown")), meta)
 
@@ -189,10 +191,21 @@ class TraceReader:
 
     def _stepwise(self, row: Row) -> LabelledTrace:
         steps = texts(row["steps"], "steps")
+        _refuse_unread_labels(row)
         model = str(row.get("generator", row.get("model", "unknown")))
         meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
         answer = extract_answer("\n".join(steps))
         return LabelledTrace(Trace.create(problem_from_row(row, self.images), steps, answer, model=model, meta=meta))
+
+
+def _refuse_unread_labels(row: Row) -> None:
+    """Labels that no format reads are never dropped in silence; of a logic problem ``label`` is the answer."""
+    for key in ("labels", "label"):
+        if not is_missing(row.get(key)) and logic_problem(row) is None:
+            raise DataError(
+                f"the labels in '{key}' are of no known format: TRL has a list 'labels' beside 'completions', or a "
+                "'label' that is true or false beside 'completion'; rename or remove the column"
+            )
 
 
 def carried(problem: Problem) -> dict[str, Any]:

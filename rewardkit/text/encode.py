@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -291,11 +292,17 @@ def template_pieces(
 
     Raises:
         ConfigError: the template drops, repeats or reorders messages.
+        DataError: it refuses them, as some do a system message.
     """
     contents = [message_text(m) for m in messages]
     marks = [f"\u2402{i}\u2403" for i in range(len(messages))]
     marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
-    rest = str(tokenizer.apply_chat_template(marked, add_generation_prompt=open_turn, tokenize=False))
+    options = {"add_generation_prompt": open_turn, "tokenize": False, "strftime_now": _DAY.strftime}
+    try:
+        rest = str(tokenizer.apply_chat_template(marked, **options))
+    except Exception as error:  # a template is a program, and raises what it likes
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"the chat template does not take these messages: {reason}") from error
     pieces = []
     for mark, content in zip(marks, contents, strict=True):
         before, found, rest = rest.partition(mark)
@@ -329,6 +336,10 @@ def find_separator(tokenizer: Any, wanted: str | None = None) -> tuple[str, int]
         raise ConfigError(f"separator '{wanted}' is not one token of this tokenizer; name one that is")
     raise ConfigError("this tokenizer has no token known to be unused in text; name one with separator=TOKEN")
 
+
+_DAY = datetime(2024, 7, 26)
+"""What templates that write the date (Llama 3.2, SmolLM3) are told, so that a step has the same score tomorrow: the one
+that Llama's takes where it can ask nobody."""
 
 _BAD_TEMPLATE = "the chat template drops, repeats or reorders messages, so step positions cannot be trusted"
 

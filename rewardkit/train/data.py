@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rewardkit.errors import DataError
 from rewardkit.text.encode import EncodedSpans, EncodedSteps, encode_steps
 from rewardkit.train.losses import IGNORE
-from rewardkit.types import Meaning, StepLabel
+from rewardkit.types import Meaning, StepLabel, Trace
 
 if TYPE_CHECKING:
     from rewardkit.store.dataset import LabelledTrace
@@ -126,7 +126,7 @@ def build_examples(
 def encode_examples(
     rows: Iterable[LabelledTrace], encode: Encode, *, sources: Sequence[str], max_length: int
 ) -> Examples:
-    """Encode labelled traces; a trace without labels, or too long, is left out and counted, never cut.
+    """Encode labelled traces; one without labels, too long or refused by the chat template is left out and counted.
 
     Args:
         rows: traces with their labels.
@@ -144,19 +144,26 @@ def encode_examples(
         meanings.update(label.meaning for label in labels.values())
         if len(meanings) > 1:
             raise DataError(f"labels of different meaning ({', '.join(sorted(meanings))}) cannot train one model")
-        texts = [s.text for s in row.trace.steps]
-        if not labels:
-            result.drop("no labelled step")
-        elif not all(0 <= step < len(texts) for step in labels):
-            result.drop("a label of a step that is not there")
-        elif len(ids := encode(row.trace.problem.prompt, texts)) > max_length:
-            result.drop(f"longer than {max_length} tokens")
-        else:
-            targets = tuple(_target(labels[i]) if i in labels else None for i in range(len(texts)))
-            ends = tuple(ids.ends()) if isinstance(ids, EncodedSpans) else None
-            example = Example(row.trace.id, ids.input_ids, ids.positions, targets, row.trace.problem.id, ends)
-            result.examples.append(example)
+        try:
+            result.examples.append(_example(row.trace, labels, encode, max_length))
+        except DataError as error:
+            result.drop(str(error))
     return result
+
+
+def _example(trace: Trace, labels: Mapping[int, StepLabel], encode: Encode, max_length: int) -> Example:
+    """The example of a trace; raises DataError, with the reason, where it is to be left out."""
+    texts = [s.text for s in trace.steps]
+    if not labels:
+        raise DataError("no labelled step")
+    if not all(0 <= step < len(texts) for step in labels):
+        raise DataError("a label of a step that is not there")
+    ids = encode(trace.problem.prompt, texts)
+    if len(ids) > max_length:
+        raise DataError(f"longer than {max_length} tokens")
+    targets = tuple(_target(labels[i]) if i in labels else None for i in range(len(texts)))
+    ends = tuple(ids.ends()) if isinstance(ids, EncodedSpans) else None
+    return Example(trace.id, ids.input_ids, ids.positions, targets, trace.problem.id, ends)
 
 
 def choose_labels(labels: Iterable[StepLabel], sources: Sequence[str]) -> Mapping[int, StepLabel]:

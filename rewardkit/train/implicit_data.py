@@ -74,8 +74,11 @@ def build_responses(
             dropped["no label of the whole response" if target is None else "no text"] += 1
             continue
         try:
-            encoded = encode_response(tokenizer, row.trace.problem.prompt, texts, max_length=max_length)
-        except DataError:
+            encoded = encode_response(tokenizer, row.trace.problem.prompt, texts)
+        except DataError as error:
+            dropped[str(error)] += 1
+            continue
+        if len(encoded) > max_length:
             dropped[f"longer than {max_length} tokens"] += 1
             continue
         group = str(row.trace.meta.get(PAIR, row.trace.problem.id))

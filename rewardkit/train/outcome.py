@@ -130,7 +130,11 @@ class OutcomeReward(TrainingKind[OutcomeConfig]):
                 dropped["no label of the whole response"] += 1
                 continue
             texts = [step.text for step in row.trace.steps]
-            ids = encode_outcome(tokenizer, row.trace.problem.prompt, texts, separator_id).input_ids
+            try:
+                ids = encode_outcome(tokenizer, row.trace.problem.prompt, texts, separator_id).input_ids
+            except DataError as error:
+                dropped[str(error)] += 1
+                continue
             if len(ids) > config.max_length:
                 dropped[f"longer than {config.max_length} tokens"] += 1
                 continue

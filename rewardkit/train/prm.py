@@ -9,7 +9,8 @@ RewardTrainer is not used here: since 1.14 TRL has no stepwise trainer, and its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rewardkit.errors import ConfigError
-from rewardkit.models.heads import QWEN_PRM, load_token_head
+from rewardkit.models.heads import QWEN_PRM, VALUE_HEAD, load_token_head
 from rewardkit.models.spec import FILE, RewardModelSpec
 from rewardkit.train.config import TrainResult
 from rewardkit.train.data import Encode
@@ -60,6 +61,7 @@ class Head:
         separator: the token at which it is read; None takes one that text never needs.
         separator_id: where it is known.
         reads: what makes a step's logits.
+        layout: how its input is made, keys of `RewardModelSpec`; empty for the model's chat template.
         own: whether the model comes with it.
     """
 
@@ -68,6 +70,7 @@ class Head:
     separator: str | None
     separator_id: int | None = None
     reads: Literal["separator", "mean"] = "separator"
+    layout: Mapping[str, Any] = field(default_factory=dict)
     own: bool = False
 
 
@@ -103,6 +106,7 @@ class TokenPRM(StepTraining[PRMConfig]):
             separator=separator,
             separator_id=separator_id,
             reads=head.reads,
+            **head.layout,
             positive_label=head.positive,
             reducer=config.reducer,
             max_length=config.max_length,
@@ -157,6 +161,8 @@ def find_head(base: str, config: PRMConfig) -> Head:
 
     settings = load_pretrained(AutoConfig, base)
     architecture = (settings.architectures or [""])[0]
+    if architecture == VALUE_HEAD:
+        raise ConfigError(f"'{config.model}' has a value head: `rewardkit export` it, then train from what that writes")
     if architecture == QWEN_PRM or architecture.endswith("ForTokenClassification"):
         if settings.num_labels > 2 or config.num_labels not in (None, settings.num_labels):
             wanted = "1 or 2 can be trained" if settings.num_labels > 2 else "leave out num_labels"
@@ -179,7 +185,8 @@ def _own_head(base: str, architecture: str, labels: int, config: PRMConfig) -> H
         spec = RewardModelSpec.load(base)
         if spec.kind != "token":
             raise ConfigError(f"'{config.model}' is a {spec.kind} reward model, not one of kind token")
-        return Head(labels, spec.positive_label, spec.separator, spec.separator_id, spec.reads, own=True)
+        layout = spec.model_dump(include={"format", "template", "between"})
+        return Head(labels, spec.positive_label, spec.separator, spec.separator_id, spec.reads, layout, own=True)
     if architecture == QWEN_PRM:
         return Head(labels, 1, "<extra_0>", own=True)
     positive = 0 if labels == 1 else config.positive_label

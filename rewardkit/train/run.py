@@ -46,7 +46,7 @@ def run_training(kind: TrainingKind[Any]) -> TrainResult:
     trainer = _trainer(kind, arguments, build_model(kind, base), tokenizer, splits)
     trainer.train(resume_from_checkpoint=checkpoint)
     metrics = _last_evaluation(trainer)
-    metrics["train_loss"] = _mean_loss(trainer.state.log_history)
+    metrics |= _mean_loss(trainer.state.log_history)
     result = TrainResult(
         output=Path(config.output),
         metrics=metrics,
@@ -162,9 +162,11 @@ def _last_evaluation(trainer: Any) -> dict[str, float]:
     return {k: float(v) for k, v in found.items() if k.startswith("eval_") and isinstance(v, int | float)}
 
 
-def _mean_loss(history: list[dict[str, float]]) -> float:
+def _mean_loss(history: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of what was logged; the Trainer's own where a run has fewer steps than ``log_every``."""
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    return sum(losses) / len(losses) if losses else float("nan")
+    losses = losses or [entry["train_loss"] for entry in history if "train_loss" in entry][-1:]
+    return {"train_loss": sum(losses) / len(losses)} if losses else {}
 
 
 @dataclass(slots=True)

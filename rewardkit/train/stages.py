@@ -33,8 +33,10 @@ def stage_configs(config: TrainConfig) -> list[TrainConfig]:
         if taken:
             raise ConfigError(f"stage {number}: {', '.join(taken)} cannot differ between stages")
         place = {"output": config.output if number == len(config.stages) else f"{config.output}-stage{number}"}
-        start = {"model": made[-1].output} if made else {}
-        made.append(validate(type(config), {**shared, **stage, **place, **start}, f"stage {number}"))
+        if made:
+            # A head that is trained already is not started; `head_start` is a key of token heads alone.
+            shared |= {"model": made[-1].output, **({"head_start": None} if "head_start" in shared else {})}
+        made.append(validate(type(config), {**shared, **stage, **place}, f"stage {number}"))
     return made
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewardkit.train.config import TrainConfig
 from rewardkit.train.data import Collator, Encode, Examples, step_splits
 from rewardkit.train.kind import TrainingKind
 from rewardkit.train.losses import LossFunction, LossOptions, step_logits
+from rewardkit.train.losses.options import StepLoss
 
 if TYPE_CHECKING:
     from rewardkit.models.spec import RewardModelSpec
@@ -74,18 +77,28 @@ class StepTraining(TrainingKind[S]):
         return step_logits(logits)
 
     def metrics(self) -> Callable[[Any], dict[str, float]]:
-        return step_metrics
+        return partial(step_metrics, loss=self._loss if isinstance(self._loss, StepLoss) else None)
 
 
-def step_metrics(prediction: Any) -> dict[str, float]:
-    """Accuracy and AUROC over labelled steps, for the Trainer's evaluation.
+def step_metrics(prediction: Any, loss: StepLoss | None = None) -> dict[str, float]:
+    """Accuracy and AUROC over labelled steps, for the Trainer's evaluation, and the mean loss of a step.
 
     Args:
         prediction: ``predictions`` and ``label_ids``, both of shape (rows, tokens).
+        loss: of single steps. The Trainer's own mean is over rows, each with the mean of its batch, so that it changes
+            with the batch size; this one takes its place.
     """
+    import torch
+
     kept = prediction.label_ids >= 0
-    found = binary_metrics(prediction.predictions[kept], prediction.label_ids[kept])
-    return {name if name.startswith("prior") else f"step_{name}": value for name, value in found.items()}
+    logits, targets = prediction.predictions[kept], prediction.label_ids[kept]
+    found = binary_metrics(logits, targets)
+    named = {name if name.startswith("prior") else f"step_{name}": value for name, value in found.items()}
+    if loss is None:
+        return named
+    with torch.no_grad():
+        outputs = SimpleNamespace(logits=torch.from_numpy(logits)[:, None])
+        return {"loss": float(loss(outputs, torch.from_numpy(targets))), **named}
 
 
 def binary_metrics(logits: Any, targets: Any) -> dict[str, float]:

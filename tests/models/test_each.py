@@ -49,3 +49,19 @@ def test_a_service_that_is_down_is_no_fault_of_a_trace():
 
     with pytest.raises(ServerError):
         score_each(Down(), traces("a"))
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_service_refuses_is_the_fault_of_that_trace_alone(status):
+    class Service(Short):
+        """A stand-in for a served model: the same refusal comes as an answer with a status."""
+
+        def score(self, traces):
+            try:
+                return super().score(traces)
+            except DataError as error:
+                raise ServerError(str(error), status=status) from None
+
+    found = score_each(Service(), traces("a", "too long", "b"))
+    assert [scores for scores, _ in found] == [(0.5,), (), (0.5,)]
+    assert found[1][1].startswith("not scored: trace ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -276,9 +278,9 @@ def test_without_a_reference_the_figures_that_need_one_are_unknown():
 
 def test_pass_at_k_below_the_base_warns_once_with_the_reason():
     watch = CollapseWatch(base_pass=0.9, k=4, window=2, share=2.0)
-    assert watch.update(0, results("5", "5", "6", "4")) == []
+    assert watch.update(0, results("5", "5", "6", "6")) == []
     assert watch.update(1, results("5", "5", "5", "6")) == [
-        "step 1: pass@4 0.50 has fallen below the base model's 0.90: the policy gives up answers that it had; "
+        "step 1: pass@4 0.00 has fallen below the base model's 0.90: the policy gives up answers that it had; "
         "add novelty (evol_rl), entropy or a higher upper clip, or stop"
     ]
     assert watch.update(2, results("5", "5", "5", "6")) == []
@@ -289,6 +291,32 @@ def test_agreeing_on_errors_is_told():
     watch.update(0, results("4", "4", "5", "6"))
     (warning,) = watch.update(1, results("5", "5", "5", "5"))
     assert "agrees on errors" in warning
+
+
+def drawn(rng, steps, right, agree):
+    """Steps of 12 groups of 4: a majority is right, and unanimous, so often."""
+    kinds = {(a, b): results(a, a, a, b if b == "6" else a) for a in "45" for b in "46"}
+    for _ in range(steps):
+        draws = [("4" if rng.random() < right else "5", "4" if rng.random() < agree else "6") for _ in range(12)]
+        yield [result for draw in draws for result in kinds[draw]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chance_is_no_collapse(seed):
+    watch = CollapseWatch(base_pass=0.5, k=4)
+    steps = drawn(random.Random(seed), 100, right=0.5, agree=0.3)
+    assert [w for at, step in enumerate(steps) for w in watch.update(at, step)] == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_slow_collapse_is_told(seed):
+    rng, watch = random.Random(seed), CollapseWatch(base_pass=0.5, k=4)
+    steps = [step for at in range(6) for step in drawn(rng, 10, right=0.5 - 0.08 * at, agree=0.3 + 0.1 * at)]
+    warnings = [w for at, step in enumerate(steps) for w in watch.update(at, step)]
+    assert [name for name in ("pass@4", "agrees on errors") if any(name in w for w in warnings)] == [
+        "pass@4",
+        "agrees on errors",
+    ]
 
 
 def test_nobody_answering_is_told():

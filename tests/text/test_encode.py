@@ -134,6 +134,19 @@ def test_a_template_that_drops_reorders_or_repeats_messages_raises(template):
         encode_steps(build_tokenizer(template), messages, ["a"], SEPARATOR)
 
 
+def test_messages_that_a_template_refuses_are_the_fault_of_the_row():
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "2+2?"}]
+    with pytest.raises(DataError, match="does not take these messages: no system$"):
+        encode_steps(build_tokenizer(refusing), messages, ["a"], SEPARATOR)
+
+
+def test_a_template_with_the_date_gives_the_same_ids_every_day():
+    encoded = encode_steps(build_tokenizer("{{ strftime_now('%d %b %Y') }} " + CHATML), "q", ["a"], SEPARATOR)
+    fixed = encode_steps(build_tokenizer("26 Jul 2024 " + CHATML), "q", ["a"], SEPARATOR)
+    assert encoded == fixed
+
+
 def test_without_a_template_the_prompt_is_a_line_behind_the_begin_token():
     tokenizer = build_tokenizer(None, bos_token="<s>")
     encoded = encode_steps(tokenizer, "2+2? <s>", ["4"], SEPARATOR)

@@ -83,6 +83,14 @@ def test_what_cannot_be_used_is_left_out_with_its_reason() -> None:
     assert made.labels == len(good.labels)
 
 
+def test_a_prompt_that_the_chat_template_refuses_is_left_out() -> None:
+    def refusing(prompt, steps):
+        raise DataError("the chat template does not take these messages: no system message")
+
+    made = encode_examples(sums(2), refusing, sources=["arithmetic"], max_length=200)
+    assert made.dropped == {"the chat template does not take these messages: no system message": 2}
+
+
 def test_a_step_whose_separator_would_be_cut_off_leaves_the_trace_out() -> None:
     row = sums(1)[0]
     whole = encode(row.trace.problem.prompt, [s.text for s in row.trace.steps])

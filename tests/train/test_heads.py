@@ -53,7 +53,7 @@ def public(folder: Path) -> Path:
 
 def config(base: Path, data: Path, output: Path, **changes: object) -> PRMConfig:
     values = {"data": (str(data),), "output": str(output), "model": str(base), "device": "cpu", "dtype": "float32"}
-    return PRMConfig.model_validate({**values, "batch_size": 16, "log_every": 1, **changes})
+    return PRMConfig.model_validate({**values, "batch_size": 2, "log_every": 1, **changes})
 
 
 def nll(folder: Path) -> float:
@@ -83,6 +83,15 @@ def test_a_head_that_reads_means_scores_as_it_was_trained_and_is_continued(data:
     again = train_prm(config(result.output, data, tmp_path / "again", learning_rate=1e-12))
     assert RewardModelSpec.load(again.output).reads == "mean"
     assert again.metrics["eval_loss"] == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
+
+
+def test_a_model_that_reads_plain_text_is_trained_on_it(data: Path, tmp_path: Path) -> None:
+    layout = {"format": "plain", "template": "Q: {problem}\n", "between": "\n"}
+    start = load_reward_model(str(build_tiny_reward_model(tmp_path / "plain", **layout)))
+    result = train_prm(config(tmp_path / "plain", data, tmp_path / "prm", learning_rate=1e-12))
+    model, trace = load_reward_model(str(result.output)), sums(1)[0].trace
+    assert model.encode(trace) == start.encode(trace)
+    assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
 
 
 def test_qwens_prm_is_continued_from_where_it_stood(qwen: Path, data: Path, tmp_path: Path) -> None:

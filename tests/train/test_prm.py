@@ -68,6 +68,12 @@ def test_a_finished_run_is_a_checkpoint_that_scores(base: Path, data: Path, tmp_
     assert train_prm(config(base, data, tmp_path / "prm")).reused
 
 
+def test_a_run_that_ends_before_its_first_log_entry_has_a_loss(base: Path, data: Path, tmp_path: Path) -> None:
+    result = train_prm(config(base, data, tmp_path / "prm", max_traces=8, log_every=10))
+    assert 0 < result.metrics["train_loss"] < 5
+    assert "NaN" not in (tmp_path / "prm" / "training.json").read_text()
+
+
 def test_merged_weights_score_as_the_trained_model_did(base: Path, data: Path, tmp_path: Path) -> None:
     result = train_prm(config(base, data, tmp_path / "prm", learning_rate=5e-3, epochs=2))
     model = TokenRewardModel.load(result.output)

@@ -13,6 +13,7 @@ from rewardkit.models.token import TokenRewardModel
 from rewardkit.store.dataset import LabelledTrace, write_dataset
 from rewardkit.train import train
 from rewardkit.train.prm import PRMConfig
+from rewardkit.train.stages import stage_configs
 from rewardkit.types import Problem, StepLabel, Trace
 
 
@@ -50,6 +51,11 @@ def test_a_stage_goes_on_from_the_one_before(values: dict[str, object], tmp_path
     assert before != pytest.approx(
         [s for r in TokenRewardModel.load(tmp_path / "base").score(traces) for s in r.scores]
     )
+
+
+def test_a_head_is_started_in_the_first_stage_alone(values: dict[str, object]) -> None:
+    config = PRMConfig.model_validate({**values, "head_start": 20, "stages": [{"sources": ["vote"]}, {"epochs": 2}]})
+    assert [stage.head_start for stage in stage_configs(config)] == [20, None]
 
 
 def test_the_same_command_trains_only_what_is_missing(values: dict[str, object]) -> None:

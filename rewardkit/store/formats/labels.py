@@ -51,6 +51,15 @@ def known_prefix(row: LabelledTrace, source: str) -> list[float]:
     return values
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a column holds nothing: null, or the NaN that pandas writes for it.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing(0)
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def hard(value: float) -> bool:
     """A label as right or wrong."""
     return value >= 0.5
@@ -64,4 +73,6 @@ def texts(value: Any, name: str) -> list[str]:
     """
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         raise DataError(f"{name} must be a list of texts, at least one")
+    if not any(item.strip() for item in value):
+        raise DataError(f"{name} hold no text")
     return value

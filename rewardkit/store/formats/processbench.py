@@ -7,7 +7,7 @@ from typing import Any
 
 from rewardkit.errors import DataError
 from rewardkit.store.dataset import LabelledTrace
-from rewardkit.store.formats.labels import hard, step_values, texts
+from rewardkit.store.formats.labels import hard, is_missing, step_values, texts
 from rewardkit.store.problems import problem_from_row
 from rewardkit.text.extract import extract_answer
 from rewardkit.types import StepLabel, Trace
@@ -18,9 +18,8 @@ _KEPT = ("id", "final_answer_correct", "label")
 
 
 def fits(row: Row) -> bool:
-    """Whether a row has ``steps`` and the number of the first error."""
-    label = row.get("label")
-    return isinstance(row.get("steps"), list) and isinstance(label, int) and not isinstance(label, bool)
+    """Whether a row has ``steps`` and a ``label``, which must then be the number of the first error."""
+    return isinstance(row.get("steps"), list) and not is_missing(row.get("label"))
 
 
 def from_processbench(row: Row, source: str = SOURCE) -> LabelledTrace:
@@ -42,7 +41,18 @@ def from_processbench(row: Row, source: str = SOURCE) -> LabelledTrace:
     meta = {key: row[key] for key in _KEPT if key in row}
     draft = Trace.create(problem, steps, model=model, meta=meta)
     trace = Trace(draft.id, problem, draft.steps, extract_answer(draft.response), model, draft.meta)
-    return LabelledTrace(trace, first_error_labels(trace, row["label"], source))
+    return LabelledTrace(trace, first_error_labels(trace, _number(row["label"]), source))
+
+
+def _number(label: Any) -> Any:
+    """The number that a label is; pandas makes floats of whole numbers where one is missing.
+
+    >>> _number(2.0), _number("-1"), _number("wrong")
+    (2, -1, 'wrong')
+    """
+    if isinstance(label, float) and label.is_integer():
+        return int(label)
+    return int(label) if isinstance(label, str) and label.removeprefix("-").isdecimal() else label
 
 
 def to_processbench(row: LabelledTrace, source: str = SOURCE) -> dict[str, Any]:
@@ -75,7 +85,7 @@ def first_error_labels(trace: Trace, first_error: int, source: str = SOURCE) -> 
     Raises:
         DataError: the number is no step of the trace.
     """
-    if not isinstance(first_error, int) or not -1 <= first_error < len(trace.steps):
+    if type(first_error) is not int or not -1 <= first_error < len(trace.steps):
         raise DataError(f"label {first_error!r} is neither -1 nor one of the {len(trace.steps)} steps (from 0)")
     return tuple(
         StepLabel(

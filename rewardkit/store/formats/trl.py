@@ -33,8 +33,8 @@ def is_preference(row: Row) -> bool:
 
 
 def is_unpaired(row: Row) -> bool:
-    """Whether a row has ``completion`` and a ``label`` that is true or false."""
-    return bool(row.get("completion")) and isinstance(row.get("label"), bool)
+    """Whether a row has ``completion`` and a ``label`` that is true or false (or 1 or 0)."""
+    return bool(row.get("completion")) and not isinstance(row.get("label"), str) and row.get("label") in (0, 1)
 
 
 def from_trl_stepwise(row: Row, source: str = SOURCE, meaning: Meaning = "prefix") -> LabelledTrace:
