@@ -80,18 +80,23 @@ class PrimeCredit:
         completions: Sequence[Sequence[int]],
         seen: Sequence[tuple[Group, GroupResult]],
         width: int,
+        trained: Sequence[bool] | None = None,
     ) -> NDArray[np.float64]:
-        """(B, width) advantages, zero behind the end of each completion and for prompts that are not kept.
+        """(B, width) advantages, zero behind the end of each completion and for rollouts that are not learned from.
 
         Args:
             prompts: token ids, one a rollout.
             completions: likewise.
-            seen: the groups of these rollouts with their rewards, in order; a reward is the outcome, from 0 to 1.
+            seen: the groups of these rollouts with their rewards, in order; a reward is the outcome, from 0 to 1, or
+                None where it is not known.
             width: T.
+            trained: which rollouts are learned from, by it and by the policy; the others are compared with alone.
         """
         outcomes = [reward for _, result in seen for reward in result.rewards]
         groups = [at for at, (group, _) in enumerate(seen) for _ in range(group.size)]
         kept = keep_by_accuracy(outcomes, groups, *self._options.keep)
+        usable = [outcome is not None for outcome in outcomes]
+        kept = [all(flags) for flags in zip(kept, usable, trained or usable, strict=True)]
         known = [outcome if keep else None for outcome, keep in zip(outcomes, kept, strict=True)]
         step = self._prm.step(prompts, completions, known, groups)
         figures = {"prm_loss": step.loss, "prm_accuracy": step.accuracy, "kept": float(np.mean(kept))}
@@ -102,7 +107,9 @@ class PrimeCredit:
         made, at = np.zeros_like(tokens), 0
         for group, _ in seen:
             rows = slice(at, at + group.size)
-            rewards = [0.0 if outcome is None else outcome for outcome in outcomes[rows]]
+            sure = [outcome for outcome in outcomes[rows] if outcome is not None] or [0.0]
+            # One that is not known is no baseline for the others either: their mean moves none of them.
+            rewards = [float(np.mean(sure)) if outcome is None else outcome for outcome in outcomes[rows]]
             sources = {"implicit": (tokens[rows], mask[rows]), "outcome": at_last_token(rewards, mask[rows])}
             weights = {"implicit": self._options.weight, "outcome": self._outcome_weight}
             made[rows] = prime_advantages(sources, mask[rows], weights=weights, whiten=False)[0]

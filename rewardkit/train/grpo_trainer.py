@@ -182,14 +182,13 @@ class AfterGeneration:
     def _credit(self, output: dict[str, Any], seen: list[tuple[Group, GroupResult]]) -> np.ndarray:
         if self.prime is None:
             return self._step_credit(output, seen)
-        prompts, completions = (
-            unpadded(output[f"{name}_ids"], output[f"{name}_mask"]) for name in ("prompt", "completion")
-        )
-        return self.prime.advantages(prompts, completions, seen, output["completion_ids"].shape[1])
+        prompts, completions = self._ids(output, "prompt"), self._ids(output, "completion")
+        trained = output["completion_mask"].any(dim=1).tolist()
+        return self.prime.advantages(prompts, completions, seen, output["completion_ids"].shape[1], trained)
 
     def _step_credit(self, output: dict[str, Any], seen: list[tuple[Group, GroupResult]]) -> np.ndarray:
         mask = output["completion_mask"].cpu().numpy().astype(bool)
-        own = unpadded(output["completion_ids"], output["completion_mask"])
+        own = self._ids(output, "completion")
         parts, at = [], 0
         for group, result in seen:
             rows = own[at : at + group.size]
@@ -198,6 +197,9 @@ class AfterGeneration:
             at += group.size
         whole = output["advantages"].cpu().numpy()[:, None] * self._config.outcome_weight
         return np.where(mask, np.concatenate(parts) + whole, 0.0)
+
+    def _ids(self, output: dict[str, Any], name: str) -> list[list[int]]:
+        return unpadded(output[f"{name}_ids"], output[f"{name}_mask"], self._tokenizer.pad_token_id)
 
     def _write_health(self, results: list[GroupResult], more: Mapping[str, float]) -> None:
         step = self._step()
@@ -216,10 +218,20 @@ class AfterGeneration:
             file.write(json.dumps(row) + "\n")
 
 
-def unpadded(ids: Any, mask: Any) -> list[list[int]]:
-    """The token ids of each row (B, T) where the mask is 1."""
-    pairs = zip(ids.tolist(), mask.tolist(), strict=True)
-    return [[token for token, kept in zip(row, where, strict=True) if kept] for row, where in pairs]
+def unpadded(ids: Any, mask: Any, pad_id: int) -> list[list[int]]:
+    """The token ids of each row (B, T) where the mask is 1.
+
+    Where it is 0 all along, as TRL's ``mask_truncated_completions`` makes it, those before the padding at the end.
+
+    >>> import numpy as np
+    >>> unpadded(np.array([[5, 6, 0], [7, 8, 0]]), np.array([[1, 1, 0], [0, 0, 0]]), pad_id=0)
+    [[5, 6], [7, 8]]
+    """
+    made = []
+    for row, where in zip(ids.tolist(), mask.tolist(), strict=True):
+        end = max((i + 1 for i, token in enumerate(row) if token != pad_id), default=0)
+        made.append([token for token, kept in zip(row, where, strict=True) if kept] or row[:end])
+    return made
 
 
 def forget_after(log: Path, step: int) -> None:

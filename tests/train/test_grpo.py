@@ -8,6 +8,7 @@ import json
 import logging
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +18,13 @@ from tinylm import build_tiny_lm
 from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.models.spec import RewardModelSpec
-from rewardkit.rewards.base import Group
+from rewardkit.rewards.base import Group, GroupResult
+from rewardkit.rewards.health import CollapseWatch
 from rewardkit.store import Loaded
 from rewardkit.train import TrainConfig, load_kind, train
 from rewardkit.train.grpo import GRPOConfig, split_problems
 from rewardkit.train.grpo_reward import build_reward
-from rewardkit.train.grpo_trainer import grpo_arguments, trainer_class
+from rewardkit.train.grpo_trainer import AfterGeneration, grpo_arguments, trainer_class
 from rewardkit.train.hub import is_policy
 from rewardkit.types import Problem
 
@@ -196,6 +198,24 @@ def test_a_tie_is_no_warning_of_trl(no_vllm, caplog):
     logger.warning("[RANK 0] All reward functions returned None for the following kwargs: ...")
     logger.warning("something else")
     assert [record.getMessage() for record in caplog.records] == ["something else"]
+
+
+def test_a_completion_that_trl_masks_for_being_cut_off_costs_no_step(sums):
+    """``mask_truncated_completions`` leaves no token of it in the mask; its steps are there all the same."""
+    import torch
+    from tiny import build_tiny_tokenizer
+
+    tokenizer = build_tiny_tokenizer()
+    ids = tokenizer.encode("1 + 1 = 2\nso 2", add_special_tokens=False)
+    group = Group.create("p", [tokenizer.decode(ids)] * 2)
+    reward = SimpleNamespace(take=lambda: [(group, GroupResult((1.0, 0.0), step_rewards=((0.9, 0.8), (0.1, 0.2))))])
+    chosen = config(sums, "credit=step", "reward_model=x")
+    after = AfterGeneration(reward, chosen, tokenizer, watch=CollapseWatch(k=4), step=lambda: 0, log=None)
+    rows = torch.tensor([[*ids, 0], [*ids, 0]])
+    mask = (rows != 0).int() * torch.tensor([[1], [0]])
+    made = after({"completion_ids": rows, "completion_mask": mask, "advantages": torch.zeros(2)}, training=True)
+    assert (made[0, : len(ids)] > 0).all()
+    assert not made[1].any()
 
 
 @pytest.mark.slow

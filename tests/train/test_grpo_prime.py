@@ -51,6 +51,20 @@ def test_prompts_that_are_too_easy_teach_nobody(base):
     assert "prm_loss" not in one.figures
 
 
+def test_an_unknown_outcome_is_no_wrong_one(base):
+    """Of the right, the wrong and the unknown rollout of a prompt the last is left out, and the others are even."""
+    made = credit(base).advantages(PROMPTS[:3], [[8], [9], [10]], seen((1.0, 0.0, None)), 1)
+    assert made[2, 0] == 0
+    assert made[0, 0] == pytest.approx(-made[1, 0])
+
+
+def test_a_rollout_that_the_policy_does_not_learn_from_gets_no_advantage(base):
+    trained = [True, True, True, False]
+    made = credit(base).advantages(PROMPTS, COMPLETIONS, seen((1.0, 0.0), (0.0, 1.0)), 4, trained)
+    assert not made[3].any()
+    assert made[:3].any(axis=1).all()
+
+
 def test_it_learns_from_outcomes_and_goes_on_from_a_checkpoint(base, tmp_path):
     values = {"prime": {"learning_rate": 0.05}}
     first, second = credit(base, **values), credit(base, **values)
