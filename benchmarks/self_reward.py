@@ -1,12 +1,12 @@
 """What do self-rewards teach a small policy, beside true answers and no training?
 
     python benchmarks/self_reward.py [--quick] [--seeds 0 1 2] [--output runs/self-reward] [--figure curves.svg]
-    python benchmarks/self_reward.py --model smollm2-135m-instruct --output runs/self-reward-135m
+    python benchmarks/self_reward.py --model smollm2-135m-instruct --output runs/self-reward-135m --figure curves.svg
 
 GRPO (`rewardkit.train.grpo`) on sums of reasoning-gym, rewarded by the majority of the group (TTRL), by EVOL-RL and by
 the true answers; held-out pass@1 and pass@8 beside the policy that was not trained, for each seed. The policy is a
 small Llama that is first taught worked sums from scratch, until it solves some of them; ``--model`` takes a real one
-instead, with LoRA and fewer problems. Each finished run is kept in the output folder and not made again: an interrupted
+instead, with LoRA, shorter problems and fewer of them. Each finished run is kept in the output folder and not made again: an interrupted
 benchmark goes on with the same command, and processes with different ``--seeds`` may share a folder that has its
 ``base``.
 """
@@ -18,6 +18,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +59,12 @@ SCRATCH: dict[str, Any] = {
     "learning_rate": 1e-4,
 }
 REAL: dict[str, Any] = {
-    "problems": ProblemsConfig(
-        source="reasoning-gym:chain_sum",
-        limit=400,
-        options={"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
-    ),
-    "prompt": PromptConfig(
-        system="Solve.",
-        examples=(
-            Example(problem=ASK + "6 + 2 =", response="6 + 2 = 8\n#### 8"),
-            Example(problem=ASK + "9 - 4 =", response="9 - 4 = 5\n#### 5"),
-        ),
-    ),
+    "prompt": PromptConfig(system="Solve.", examples=(Example(problem="6 + 2 =", response="6 + 2 = 8\n#### 8"),)),
     "lora": LoraOptions(top_layers=15),
-    "batch_size": 16,
-    "steps": 15,
+    "batch_size": 32,
+    "steps": 20,
     "max_completion_length": 16,
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-3,
 }
 
 
@@ -89,12 +79,12 @@ def main() -> None:
     options.add_argument("--held", type=int, default=150, help="held-out problems")
     options.add_argument("--figure", type=Path, help="draw the curves into this SVG")
     args = options.parse_args()
-    plan = dict(REAL if args.model else SCRATCH)
     if args.quick:
         args.seeds, args.taught, args.held, args.output = [0], 30, 8, args.output / "quick"
-        plan |= {"steps": 2, "batch_size": 16}
-    plan |= {"steps": args.steps} if args.steps else {}
     args.output.mkdir(parents=True, exist_ok=True)
+    plan = {**REAL, "problems": bare_sums(args.output)} if args.model else dict(SCRATCH)
+    plan |= {"steps": 2, "batch_size": 16} if args.quick else {}
+    plan |= {"steps": args.steps} if args.steps else {}
     model = args.model or str(teach(args.output / "base", plan["problems"], args.taught))
     runs: dict[tuple[str, int], dict[str, Any]] = {
         (name, seed): run(args.output, model, name, seed, plan, args.held)
@@ -161,6 +151,16 @@ def sampled(model: str, problems: Sequence[Problem], n: int, plan: dict[str, Any
     for at in range(0, len(wanted), 160):
         texts += [made.text for made in generator.generate(wanted[at : at + 160])]
     return [texts[i : i + n] for i in range(0, len(texts), n)]
+
+
+def bare_sums(folder: Path) -> ProblemsConfig:
+    """Every sum and difference of two digits as ``7 + 8 =``, drawn by reasoning-gym, its words left out."""
+    sizes = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    found = {p.text.removeprefix(ASK): p.answer for p in islice(gym_problems("chain_sum", sizes), 2000)}
+    found.pop("6 + 2 =", None)  # the worked example
+    lines = [json.dumps({"problem": text, "answer": answer}) for text, answer in sorted(found.items())]
+    write_text(folder / "problems.jsonl", "\n".join(lines) + "\n")
+    return ProblemsConfig(source=str(folder / "problems.jsonl"))
 
 
 # --- the policy from scratch ---

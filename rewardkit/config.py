@@ -178,6 +178,8 @@ def _first_fault(kind: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key '{key}': {hint}"
     if fault["type"] == "missing":
         return f"'{key}' is required; add it to the recipe or give {key}=VALUE"
+    if fault["type"] == "value_error":
+        return f"'{key}': {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
     return f"'{key}': {fault['msg']} (got {fault['input']!r})"
 
 

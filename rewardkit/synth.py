@@ -90,7 +90,9 @@ class SynthConfig(Config):
     @model_validator(mode="after")
     def _one_source(self) -> SynthConfig:
         if (self.problems is None) == (self.traces is None):
-            raise ValueError("give either problems.source (to generate) or traces.source (to label what there is)")
+            both = "; of a recipe that has the other one, take that out by problems=null or traces=null"
+            said = "give either problems.source (to generate) or traces.source (to label what there is)"
+            raise ValueError(said + both if self.problems else said)
         if self.executor.kind == "ray" and self.label_workers > 1:
             raise ValueError("label_workers is of executor=local; with executor=ray give executor.workers")
         return self
@@ -395,5 +397,8 @@ def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:
     used = state.labelers_usage()
     if used:
         manifest["labelers"] = used
+    if bad and len(state.bad()) == len(work.ids):
+        reason, n = Counter(row.reason for row in bad).most_common(1)[0]
+        raise DataError(f"not one trace came out: {n:,} x {reason}; all reasons are in {output / 'bad_rows.jsonl'}")
     rows = (from_record(record) for record in state.rows())
     return write_dataset(output, rows, manifest, rows_per_file=config.rows_per_file)

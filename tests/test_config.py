@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import model_validator
 
 from rewardkit.config import Config, load_config, read_yaml
 from rewardkit.errors import ConfigError
@@ -20,6 +21,12 @@ class Outer(Config):
     name: str | tuple[str, ...] = "x"
     inner: Inner = Inner()
     maybe: Inner | None = None
+
+    @model_validator(mode="after")
+    def _two(self):
+        if self.output == "both":
+            raise ValueError("output and name are one")
+        return self
 
 
 def load(*overrides, recipe=None):
@@ -54,6 +61,7 @@ def test_one_text_stays_a_text_where_a_text_is_wanted():
         (["output=x", "inner.samples=two"], r"'inner.samples': .*valid integer.*\(got 'two'\)"),
         (["output"], "'output' is no override; write key=value"),
         (["=x"], "'=x' is no override"),
+        (["output=both"], "^outer: output and name are one$"),
         (["output=x", "output.deep=y"], "'output' holds a value, not keys of its own"),
     ],
 )

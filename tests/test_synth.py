@@ -236,3 +236,22 @@ def test_the_labeler_of_the_docs_works(tmp_path):
     values = ["traces.source=sample:gsm8k-solutions", "traces.limit=5", f"labelers=[{tmp_path / 'my.py'}:Short]"]
     result = run_synth(load_config(SynthConfig, "synth", None, [*values, f"output={tmp_path / 'run'}"]))
     assert sum(result.counts["labels"]["short"].values()) == result.counts["steps"]
+
+
+def test_a_labeler_that_is_named_twice_is_refused(tmp_path):
+    overrides = ["labelers=[arithmetic, arithmetic]", f"output={tmp_path / 'out'}"]
+    with pytest.raises(ConfigError, match="'arithmetic' twice"):
+        run_synth(load_config(SynthConfig, "synth", "label-traces", overrides))
+
+
+def test_a_run_without_a_trace_says_why(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"prompt": "1+1?"}) + "\n")
+    overrides = [f"problems.source={tmp_path / 'mine.jsonl'}", f"output={tmp_path / 'out'}"]
+    with pytest.raises(DataError, match="4 x sample:smollm2-traces holds no generation of this problem"):
+        run_synth(load_config(SynthConfig, "synth", "gsm8k-replay", overrides))
+
+
+def test_an_output_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made: Not a directory; choose another output"):
+        run_synth(load_config(SynthConfig, "synth", "label-traces", [f"output={tmp_path / 'file' / 'out'}"]))

@@ -6,6 +6,8 @@ that resumes, where there is one).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -78,7 +80,10 @@ def _tell_interrupted() -> None:
 
 
 def _usage_or_fault(error: Exception) -> int:
-    """1 for a misused option (click says how to use it), 2 with the traceback for a fault of ours."""
+    """1 for a misused option (click says how to use it) or a disk that is full or closed, 2 for a fault of ours."""
+    disk = _disk(error)
+    if disk:
+        return fail(disk)
     show = getattr(error, "show", None)
     if callable(show) and hasattr(error, "exit_code"):
         show()
@@ -87,6 +92,20 @@ def _usage_or_fault(error: Exception) -> int:
 
     traceback.print_exc()
     return fail("this is a fault of RewardKit; please report it with the lines above", code=2)
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+
+
+def _disk(error: Exception) -> str:
+    """What is the matter with the disk, where an error says that something is; else nothing."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{os.strerror(error.errno)}; make room or choose another place, and run the same command again"
+    # SQLite's, which keeps the state of runs; its module is not loaded for the sake of an error that did not come.
+    if type(error).__module__ == "sqlite3" and any(word in str(error) for word in ("full", "readonly", "disk I/O")):
+        return f"the state of the run cannot be written ({error}); make room, and run the same command again"
+    return ""
 
 
 def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:

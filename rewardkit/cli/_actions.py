@@ -47,12 +47,12 @@ def need(action: str, given: Mapping[str, str], **wanted: str) -> None:
 
 
 def names(text: str) -> list[str]:
-    """The names of a list with commas.
+    """The names of a list with commas, each once.
 
-    >>> names("a,b,")
+    >>> names("a, b,a,")
     ['a', 'b']
     """
-    return [name for name in text.split(",") if name]
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def whole(given: Mapping[str, str], key: str, least: int = 0) -> int:

@@ -30,6 +30,7 @@ from rewardkit.evaluate.suites.held_out import HeldOut
 from rewardkit.evaluate.suites.processbench import ProcessBench, ProcessBenchConfig
 from rewardkit.models import RewardModel, RewardModelSpec
 from rewardkit.store import LabelledTrace, Loaded, write_dataset
+from rewardkit.store.dataset import check_output
 from rewardkit.store.versions import versions
 
 
@@ -112,6 +113,7 @@ def run_eval(config: SuiteConfig, progress: Progress | None = None) -> EvalResul
         DataError: a source cannot be read, or not one of its traces can be scored.
         ServerError: a scoring service failed.
     """
+    check_output(config.output)
     started = time.monotonic()
     left_out: Counter[str] = Counter()
     parts = config.parts()

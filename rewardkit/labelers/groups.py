@@ -31,12 +31,16 @@ def load_labelers(
     """Tell labelers of one trace (their names, for `LabelPool`) from those of groups (made, with their options).
 
     Raises:
-        ConfigError: a name is unknown, options are given for a labeler that is not in `names` or takes none.
+        ConfigError: a name is unknown or twice there, options are given for a labeler that is not in `names` or takes
+            none.
 
     >>> names, groups = load_labelers(["arithmetic", "vote"], {"vote": {"tie": "first"}})
     >>> names, list(groups)
     (('arithmetic',), ['vote'])
     """
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"labelers holds '{name}' twice, and each of its labels would count twice")
     for name in options:
         if name not in names:
             raise ConfigError(f"labeler_options.{name} is given, but labelers holds no '{name}'")

@@ -18,6 +18,7 @@ from typing import Any
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.derive import ERROR_BELOW, prefix_labels
+from rewardkit.labels.votes import meanings
 from rewardkit.store.dataset import LabelledTrace, iter_dataset, read_manifest, write_dataset
 from rewardkit.types import StepLabel
 
@@ -121,15 +122,18 @@ def convert_dataset(folder: str | Path, output: str | Path, by: str, source: str
         The manifest as written.
 
     Raises:
-        ConfigError: no such conversion.
+        ConfigError: no such conversion, or it was made before.
         DataError: the source has no label of the meaning that the conversion takes.
     """
     if by not in CONVERSIONS:
         raise ConfigError(f"there is no conversion '{by}'; there are {', '.join(CONVERSIONS)}")
     meaning, function = CONVERSIONS[by]
     kept = {k: v for k, v in read_manifest(folder).items() if k != "counts"}
-    if not any(x.source == source and x.meaning == meaning for row in iter_dataset(folder) for x in row.labels):
+    known, made_of = meanings(folder), f"{source}/{by.split('_to_')[1].partition('_')[0]}"
+    if meaning not in known.get(source, ()):
         raise DataError(f"{folder} has no label of '{source}' with meaning {meaning}, which {by} takes")
+    if made_of in known:
+        raise ConfigError(f"there already is a source '{made_of}' in {folder}: convert the dataset without it")
 
     def rows() -> Iterator[LabelledTrace]:
         for row in iter_dataset(folder):

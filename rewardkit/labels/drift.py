@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rewardkit.errors import DataError
 from rewardkit.evaluate.arrays import unit
 from rewardkit.labels.duplicates import near_duplicates
-from rewardkit.store import LabelledTrace, load_traces
+from rewardkit.store import LabelledTrace, load_problems, load_traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +98,36 @@ def compare_datasets(folder: str | Path, other: str | Path, similarity: float = 
 
     Args:
         folder: the dataset that something is used or measured on.
-        other: the one that it was trained or calibrated on; either may be whatever `load_traces` reads.
+        other: the one that it was trained or calibrated on; either may be whatever `load_traces` or `load_problems`
+            reads: of problems alone, such as a test set, there are no scores and no labels.
         similarity: from which on two problems count as one, see `near_duplicates`.
 
     Raises:
         ConfigError: see `near_duplicates`.
         DataError: one of them cannot be read.
     """
-    both = [load_traces(str(one)).rows for one in (folder, other)]
-    series = [_series(rows) for rows in both]
+    both = [_read(str(one)) for one in (folder, other)]
+    series = [_series(rows) for rows, _ in both]
     drifts = {name: score_drift(values, series[1][name]) for name, values in series[0].items() if name in series[1]}
-    first, second = ({row.trace.problem.id: row.trace.problem.text for row in rows} for rows in both)
+    first, second = (problems for _, problems in both)
     ids, others = list(first), list(second)
     pairs = near_duplicates(list(first.values()), list(second.values()), threshold=similarity)
     found = [Leak(ids[a], others[b], alike, first[ids[a]]) for a, b, alike in pairs]
     found.sort(key=lambda leak: -leak.similarity)
     share = len({leak.problem for leak in found}) / max(len(ids), 1)
     return Compared(drifts, tuple(found), (len(ids), len(others)), share)
+
+
+def _read(source: str) -> tuple[tuple[LabelledTrace, ...], dict[str, str]]:
+    """The traces of a source, and its problems: from an id to the text."""
+    try:
+        rows = load_traces(source).rows
+        return rows, {row.trace.problem.id: row.trace.problem.text for row in rows}
+    except DataError as error:
+        try:
+            return (), {problem.id: problem.text for problem in load_problems(source).rows}
+        except DataError:
+            raise error from None
 
 
 def _series(rows: Iterable[LabelledTrace]) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewardkit.errors import ConfigError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.rewards.vote import majority
 from rewardkit.store.dataset import LabelledTrace, iter_dataset, read_manifest, write_dataset
 from rewardkit.text.answers import AnswerChecker
@@ -57,6 +57,9 @@ def keep_traces(folder: str | Path, output: str | Path, source: str, above: floa
     counts = Counter[str](_fate(row, source, above) for row in iter_dataset(folder))
     if counts.total() == counts["unlabelled"]:
         raise ConfigError(f"there is no label of '{source}' in {folder}; `rewardkit show` lists the sources")
+    if not counts["kept"]:
+        others = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items()))
+        raise DataError(f"{source} is above {above:g} at the end of no trace ({others}): nothing would be kept")
 
     def rows() -> Iterator[LabelledTrace]:
         return (row for row in iter_dataset(folder) if _fate(row, source, above) == "kept")

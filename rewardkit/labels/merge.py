@@ -25,6 +25,7 @@ from rewardkit.labels.quality import (
     voices,
 )
 from rewardkit.labels.votes import Votes, choose_sources, meanings, read_votes
+from rewardkit.store.dataset import check_output
 from rewardkit.types import Meaning
 
 Floats = NDArray[np.float64]
@@ -185,6 +186,7 @@ def merge_dataset(
         ConfigError: a name is wrong, or meanings differ.
         DataError: see `merge`; or the dataset cannot be read.
     """
+    check_output(output)
     known = meanings(folder)
     if name in known:
         raise ConfigError(f"there already is a source '{name}'; choose another with name=NAME")

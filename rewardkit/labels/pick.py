@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardkit.errors import ConfigError, DataError
-from rewardkit.labels.select import rank, trace_values, with_random_share
+from rewardkit.labels.select import POLICIES, rank, trace_values, with_random_share
 from rewardkit.labels.votes import Votes, choose_sources, meanings, read_votes
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 from rewardkit.store.files import write_text
@@ -56,6 +56,8 @@ def pick_traces(
         ConfigError: no such source or policy, or the policy lacks what it needs.
         DataError: nothing is believed of any step, or fewer traces are left than wanted.
     """
+    if policy not in POLICIES:
+        raise ConfigError(f"there is no policy '{policy}'; there are {', '.join(POLICIES)}")
     rows = list(iter_dataset(folder))
     open_to, duplicates = _candidates(rows, verified, meanings(folder))
     if count > len(open_to):

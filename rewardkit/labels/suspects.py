@@ -149,10 +149,12 @@ def _choose(known: Mapping[str, set[Meaning]], source: str, judges: Sequence[str
     if judges is None:
         return meaning, [name for name in known if name != source and meaning in known[name]]
     for name in judges:
+        if name == source:
+            raise ConfigError(f"{name} cannot judge its own labels; name other sources")
         if meaning not in known[name]:
             said = " and ".join(sorted(known[name]))
             raise ConfigError(f"{name} is {said}, {source} is {meaning}: labels of different meanings are not compared")
-    return meaning, list(judges)
+    return meaning, list(dict.fromkeys(judges))
 
 
 def _kind(asked: str, stored: Floats, judges: Floats, n: int) -> str:

@@ -94,7 +94,7 @@ def choose_sources(
         gold: sources that count as the truth.
 
     Raises:
-        ConfigError: a source does not exist, or several meanings would have to be merged.
+        ConfigError: a source does not exist or is both, or several meanings would have to be merged.
 
     >>> choose_sources({"z3": {"local"}, "judge": {"local"}, "answer": {"value"}}, [], ["z3"])
     ('local', ['judge'])
@@ -102,6 +102,9 @@ def choose_sources(
     for name in (*wanted, *gold):
         if name not in known:
             raise ConfigError(f"there is no label source '{name}'; there are {', '.join(known) or 'none'}")
+    both = [name for name in wanted if name in gold]
+    if both:
+        raise ConfigError(f"{both[0]} is gold, the truth that sources are measured by: it cannot be one of them too")
     asked = [*gold, *wanted] or list(known)
     common = set.intersection(*(known[name] for name in asked)) if asked else set()
     if len(common) != 1:
@@ -118,19 +121,21 @@ def read_votes(folder: str | Path, sources: Sequence[str], meaning: Meaning) -> 
     """Read the labels of some sources, column by column: no object is made for a label.
 
     A source that labels a step more than once counts with its mean; where its verdicts differ, that is a contradiction.
+    A source that is named twice has one column.
 
     Raises:
         DataError: the folder is no dataset, holds no step, or a label points behind the last step of its trace.
     """
     ids: list[str] = []
     problems: list[str] = []
+    sources = tuple(dict.fromkeys(sources))
     parts = [_read(batch, list(sources), meaning, ids, problems, folder) for batch in _batches(folder, _COLUMNS)]
     if not parts or not sum(len(part["step"]) for part in parts):
         raise DataError(f"{folder} holds no step")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     number = {name: i for i, name in enumerate(dict.fromkeys(problems))}
     return Votes(
-        sources=tuple(sources),
+        sources=sources,
         meaning=meaning,
         p=joined["p"],
         trace=joined["trace"],

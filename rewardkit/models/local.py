@@ -107,7 +107,7 @@ class LocalRewardModel(ABC):
         """Score every trace, in the order given; see `StepScores` for what there is one of.
 
         Raises:
-            DataError: a trace cannot be encoded; its id is named.
+            DataError: a trace cannot be encoded, or the model gives it NaN or infinity; its id is named.
         """
         encoded = []
         for trace in traces:
@@ -115,10 +115,12 @@ class LocalRewardModel(ABC):
                 encoded.append(self.encode(trace))
             except DataError as error:
                 raise DataError(f"trace {trace.id}: {error}") from None
-        return [
-            StepScores(trace.id, tuple(scores_from_logits(z, self.spec)), tuple(raw_values(z, self.spec)))
-            for trace, z in zip(traces, self.logits(encoded), strict=True)
-        ]
+        return [self._scores(trace, z) for trace, z in zip(traces, self.logits(encoded), strict=True)]
+
+    def _scores(self, trace: Trace, logits: np.ndarray) -> StepScores:
+        if not np.isfinite(logits).all():
+            raise DataError(f"trace {trace.id}: the model gives NaN or infinity; a dtype of wider range may help")
+        return StepScores(trace.id, tuple(scores_from_logits(logits, self.spec)), tuple(raw_values(logits, self.spec)))
 
     def logits(self, batch: Sequence[EncodedSteps]) -> list[np.ndarray]:
         """The head's output at each position.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import random
 import time
@@ -151,7 +152,11 @@ class RemoteRewardModel:
 
     def _score_batch(self, traces: Sequence[Trace | TokenSteps]) -> list[StepScores]:
         body = {"model": self.model, "input": [_item(t) for t in traces], "return": ["logits"]}
-        return list(self._scores(traces, self._request("POST", "/rewards", json=body).get("data")))
+        # In ASCII: half a surrogate pair has no UTF-8, and is then refused as the fault of its trace.
+        content, headers = json.dumps(body), {"Content-Type": "application/json"}
+        return list(
+            self._scores(traces, self._request("POST", "/rewards", content=content, headers=headers).get("data"))
+        )
 
     def _batches(self, traces: Sequence[Trace | TokenSteps]) -> Iterator[Sequence[Trace | TokenSteps]]:
         """Runs of traces that fit in one request, by number and by size."""

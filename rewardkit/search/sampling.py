@@ -136,19 +136,30 @@ def stays_ahead(first: int, second: int) -> float:
 
 
 def _settled(candidates: Sequence[Candidate], plan: SamplePlan, checker: AnswerChecker | None) -> str:
-    best = max((c.score for c in candidates if c.score is not None and math.isfinite(c.score)), default=None)
+    usable = [c.score if c.score is not None and math.isfinite(c.score) else None for c in candidates]
+    best = max((score for score in usable if score is not None), default=None)
     if plan.enough is not None and best is not None and best >= plan.enough:
         return f"a response scores {best:.3f}, at least {plan.enough:g}"
     if plan.choose == "best_of_n":
         return ""
     groups = (checker or default_checker()).group([c.answer for c in candidates])
-    votes = sorted((len(g) for g in groups if (candidates[g[0]].answer or "").strip()), reverse=True)
-    first, second = (*votes, 0, 0)[:2]
-    if first - second > plan.n - len(candidates):
-        return f"{first} votes to {second} cannot be overtaken by {plan.n - len(candidates)} more"
+    classes = [group for group in groups if (candidates[group[0]].answer or "").strip()]
+    weights = usable if plan.choose == "weighted_vote" and best is not None else [1.0] * len(usable)
+    sums = [math.fsum(weights[i] or 0.0 for i in group) for group in classes]
+    order = sorted(range(len(classes)), key=lambda k: -sums[k])
+    support, votes = ([*(values[k] for k in order), 0, 0] for values in (sums, [len(group) for group in classes]))
+    left = plan.n - len(candidates)
+    # A response weighs at most 1, unless it is scored by a sum of its steps.
+    if support[0] - support[1] > left * max(1.0, *(weight or 0.0 for weight in weights)):
+        return f"{_told(support[0], votes[0])} to {_told(support[1], votes[1])} cannot be overtaken by {left} more"
+    first, second = votes[0], max(votes[1:])
     if plan.confidence < 1.0 and stays_ahead(first, second) >= plan.confidence:
         return f"{first} votes to {second}: ahead with probability {stays_ahead(first, second):.2f}"
     return ""
+
+
+def _told(support: float, votes: int) -> str:
+    return f"{votes} votes" if support == votes else f"{votes} votes of weight {support:.2f}"
 
 
 def _draw(

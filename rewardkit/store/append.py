@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rewardkit.errors import DataError
-from rewardkit.store.card import dataset_card
-from rewardkit.store.dataset import LABEL, _swap, read_manifest
-from rewardkit.store.files import write_text
-from rewardkit.store.rows import file_digest
+from rewardkit.store.dataset import LABEL, begin_dataset, finish_dataset, read_manifest
 from rewardkit.types import Meaning
 
 
@@ -48,10 +44,7 @@ def append_labels(
         DataError: the dataset cannot be read, or has another number of steps.
     """
     root, kept = Path(output), np.ones(len(p), dtype=np.bool_) if kept is None else kept
-    root.mkdir(parents=True, exist_ok=True)
-    work = root / ".data.tmp"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    work = begin_dataset(root)
     done = 0
     for file in sorted((Path(folder) / "data").glob("*.parquet")):
         with (
@@ -65,8 +58,7 @@ def append_labels(
     if done != len(p):
         shutil.rmtree(work)
         raise DataError(f"{folder} has {done} steps, but {len(p)} labels were to be added: did it change?")
-    _swap(work, root / "data")
-    _write_manifest(Path(folder), root, source, p[kept], manifest)
+    finish_dataset(root, work, _manifest(Path(folder), source, p[kept], manifest))
 
 
 def _appended(
@@ -100,12 +92,10 @@ def _appended(
     return batch.set_column(batch.schema.get_field_index("labels"), batch.schema.field("labels"), merged), steps
 
 
-def _write_manifest(folder: Path, root: Path, source: str, p: Any, extra: Mapping[str, Any]) -> None:
+def _manifest(folder: Path, source: str, p: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
     old = read_manifest(folder)
     counts = dict(old["counts"])
     said = Counter(np.where(np.isnan(p), "abstained", np.where(p >= 0.5, "correct", "wrong")).tolist())
     known = {name: said[name] for name in ("correct", "wrong", "abstained")}
     counts["labels"] = {**counts.get("labels", {}), source: known}
-    full = {**old, **extra, "counts": counts, "data": file_digest(root / "data")}
-    write_text(root / "README.md", dataset_card(root.name, full))
-    write_text(root / "manifest.json", json.dumps(full, ensure_ascii=False, indent=2) + "\n")
+    return {**old, **extra, "counts": counts}

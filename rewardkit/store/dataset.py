@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardkit.errors import DataError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.abstentions import abstention
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
@@ -95,29 +95,65 @@ def write_dataset(
         The manifest as written.
 
     Raises:
+        ConfigError: see `check_output`.
         DataError: there are no rows.
     """
     root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    work = root / ".data.tmp"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    work = begin_dataset(root)
     counts = DatasetCounts()
     _write_shards(work, counts.watch(rows), rows_per_file)
     if not counts.traces:
         shutil.rmtree(work)
         raise DataError(f"nothing to write into {root}: there is not one trace")
-    _swap(work, root / "data")
-    full = {
-        **manifest,
-        "counts": {**counts.as_dict(), **manifest.get("counts", {})},
-        "data": file_digest(root / "data"),
-    }
+    return finish_dataset(root, work, {**manifest, "counts": {**counts.as_dict(), **manifest.get("counts", {})}})
+
+
+def check_output(folder: str | Path) -> None:
+    """Raise where a dataset would replace what is somebody else's: call it before the work, not only at its end.
+
+    Raises:
+        ConfigError: the folder holds a README.md or data/ that no dataset of RewardKit brought, or is a file.
+    """
+    root = Path(folder)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is a file; choose a folder as output")
+    if any((root / name).exists() for name in ("README.md", "data")) and not _is_ours(root):
+        raise ConfigError(f"{root} holds a README.md or data/ that are no dataset of RewardKit; choose another output")
+
+
+def begin_dataset(root: Path) -> Path:
+    """Make the folder of a dataset, and inside it the one that new Parquet files go into.
+
+    Raises:
+        ConfigError: see `check_output`.
+    """
+    check_output(root)
+    work = root / ".data.tmp"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    return work
+
+
+def finish_dataset(root: Path, work: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Put new Parquet files in the place of the old ones, and write the manifest (which is returned) and the card."""
     from rewardkit.store.card import dataset_card
 
-    write_text(root / "README.md", dataset_card(root.name, full))
+    _swap(work, root / "data")
+    full = {**manifest, "data": file_digest(root / "data")}
     write_text(root / "manifest.json", json.dumps(full, ensure_ascii=False, indent=2) + "\n")
+    write_text(root / "README.md", dataset_card(root.absolute().name, full))
     return full
+
+
+def _is_ours(root: Path) -> bool:
+    """Whether a folder holds a dataset of RewardKit, or a run that is about to write one."""
+    if (root / ".run").is_dir():
+        return True
+    try:
+        counts = read_manifest(root).get("counts")
+    except DataError:
+        return False
+    return isinstance(counts, dict) and "traces" in counts
 
 
 def read_dataset(folder: str | Path) -> list[LabelledTrace]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file at once: under a temporary name first, then renamed over the old one.
+    """Write a text file at once: under a temporary name first, then renamed over the old one; its folder is made.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.txt"
@@ -15,5 +15,6 @@ def write_text(path: Path, text: str) -> None:
     'hello'
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

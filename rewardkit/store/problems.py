@@ -9,7 +9,7 @@ from rewardkit.errors import DataError
 from rewardkit.images import check_chat, read_images
 from rewardkit.problems.ranking import ranking_problem
 from rewardkit.problems.rows import logic_problem
-from rewardkit.store.rows import Row
+from rewardkit.store.rows import Row, is_missing
 from rewardkit.types import Problem
 
 _PROMPT_KEYS = ("prompt", "problem", "question")
@@ -54,7 +54,7 @@ def _text(key: str, value: Any) -> str | None:
     """
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if value is None or value != value:
+    if is_missing(value):
         return None
     if not isinstance(value, str | int | float):
         raise DataError(f"{key} is a {type(value).__name__}: a reference answer must be text or a number")

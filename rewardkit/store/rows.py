@@ -70,6 +70,15 @@ class Source:
         return file_digest(path)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a column holds nothing: null, or the NaN that pandas writes for it.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing(0)
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file, or of all files of a folder with their names, as ``sha256:...``."""
     digest = hashlib.sha256()

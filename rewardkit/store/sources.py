@@ -21,9 +21,9 @@ from rewardkit.problems import is_made, made_digest, made_problems
 from rewardkit.problems.rows import logic_problem
 from rewardkit.store.dataset import LabelledTrace, from_record, is_record, iter_dataset
 from rewardkit.store.formats import FORMATS, detect_format
-from rewardkit.store.formats.labels import is_missing, texts
+from rewardkit.store.formats.labels import texts
 from rewardkit.store.problems import problem_from_row
-from rewardkit.store.rows import BadRow, Row, Source, read_rows
+from rewardkit.store.rows import BadRow, Row, Source, is_missing, read_rows
 from rewardkit.text.answers import extract_answer
 from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, Trace
@@ -170,7 +170,7 @@ class TraceReader:
 
     def _gsm8k(self, row: Row, model: str, solution: Mapping[str, Any]) -> LabelledTrace:
         meta = {"is_correct": bool(solution["is_correct"])} if "is_correct" in solution else {}
-        return self._split(problem_from_row(row, self.images), str(solution["solution"]), model, meta)
+        return self._split(row, str(solution["solution"]), model, meta)
 
     def _plain(self, row: Row) -> LabelledTrace:
         response = next((row[key] for key in _RESPONSE_KEYS if isinstance(row.get(key), str)), None)
@@ -178,24 +178,30 @@ class TraceReader:
             raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there, with text")
         _refuse_unread_labels(row)
         meta = {"id": row["id"]} if "id" in row else {}
-        return self._split(problem_from_row(row, self.images), response, str(row.get("model", "unknown")), meta)
+        return self._split(row, response, str(row.get("model", "unknown")), meta)
 
-    def _split(self, problem: Problem, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
-
+    def _split(self, row: Row, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
+        problem = problem_from_row(row, self.images)
         text = _ANNOTATION.sub("", response) if self.strip_annotations else response
         steps = [span.text for span in split_steps(text, by=self.steps)]
         if not text.strip():
             raise DataError("the response is empty")
-        meta = {**meta, **carried(problem)}
-        return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, meta=meta))
+        meta, sample = {**meta, **carried(problem)}, _sample(row)
+        return LabelledTrace(Trace.create(problem, steps, extract_answer(text), model=model, sample=sample, meta=meta))
 
     def _stepwise(self, row: Row) -> LabelledTrace:
         steps = texts(row["steps"], "steps")
         _refuse_unread_labels(row)
         model = str(row.get("generator", row.get("model", "unknown")))
         meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
-        answer = extract_answer("\n".join(steps))
-        return LabelledTrace(Trace.create(problem_from_row(row, self.images), steps, answer, model=model, meta=meta))
+        problem, answer, sample = problem_from_row(row, self.images), extract_answer("\n".join(steps)), _sample(row)
+        return LabelledTrace(Trace.create(problem, steps, answer, model=model, sample=sample, meta=meta))
+
+
+def _sample(row: Row) -> int:
+    """The number that tells equal responses of one model apart: each is a trace, and each votes."""
+    sample = row.get("sample")
+    return sample if type(sample) is int and sample > 0 else 0
 
 
 def _refuse_unread_labels(row: Row) -> None:

@@ -55,7 +55,10 @@ class RunState:
         self.folder = Path(folder)
         _refuse_foreign(self.folder)
         place = self.folder / FOLDER
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}; choose another output") from None
         self._lock = FileLock(place / "lock")
         try:
             self._lock.acquire(timeout=0)

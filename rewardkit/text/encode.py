@@ -348,10 +348,17 @@ _plain_lock = threading.Lock()
 
 
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text in which nothing, however it looks, is a special token."""
+    """The ids of a text in which nothing, however it looks, is a special token.
+
+    Raises:
+        DataError: it holds half a surrogate pair.
+    """
     if not text:
         return []
-    return list(_plain_copy(tokenizer).encode(text, add_special_tokens=False, split_special_tokens=True))
+    try:
+        return list(_plain_copy(tokenizer).encode(text, add_special_tokens=False, split_special_tokens=True))
+    except TypeError:  # what the tokenizers library says of them
+        raise DataError("the text is not valid Unicode: half a surrogate pair") from None
 
 
 def _plain_copy(tokenizer: Any) -> Any:

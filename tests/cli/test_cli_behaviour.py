@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +126,29 @@ def test_a_fault_of_ours_is_exit_code_2_with_the_traceback(tmp_path):
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: this is a fault of RewardKit")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "no", "out.jsonl"), "out.jsonl: No space left on device; make room"),
+        (PermissionError(errno.EACCES, "no", "out.jsonl"), "out.jsonl: Permission denied; make room or choose another"),
+        (sqlite3.OperationalError("database or disk is full"), "the state of the run cannot be written"),
+    ],
+)
+def test_a_disk_that_is_full_or_closed_is_one_line_and_exit_code_1(monkeypatch, capsys, error, words):
+    def breaks():
+        def run(standalone_mode):
+            raise error
+
+        return run
+
+    monkeypatch.setattr(command_line, "build_app", breaks)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (1, 1)
+    assert words in said
 
 
 def test_an_interrupt_is_exit_code_130_and_names_the_command_that_goes_on(tmp_path):

@@ -100,7 +100,7 @@ def test_a_run_labels_rankings_and_the_good_ones_are_kept(run, tmp_path):
 
 
 def test_a_bound_is_not_above_itself(run, tmp_path):
-    with pytest.raises(DataError, match="not one trace"):
+    with pytest.raises(DataError, match=r"above 1 at the end of no trace \(1 abstained, 2 below\)"):
         keep_traces(run.output, tmp_path / "kept", "rank:ndcg10", 1.0)
     with pytest.raises(ConfigError, match="no label of 'vote'"):
         keep_traces(run.output, tmp_path / "kept", "vote")

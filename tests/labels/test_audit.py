@@ -129,6 +129,8 @@ def test_what_cannot_be_audited_is_said(dataset, tmp_path):
         audit_dataset(dataset, "nobody")
     with pytest.raises(ConfigError, match="answer is value, judge is local"):
         audit_dataset(dataset, "judge", judges=["answer"])
+    with pytest.raises(ConfigError, match="judge cannot judge its own labels"):
+        audit_dataset(dataset, "judge", judges=["other", "judge"])
     with pytest.raises(ConfigError, match="scores=stored needs a score"):
         audit_dataset(dataset, "judge", scores="stored")
     with pytest.raises(DataError, match="labels of answer say right"):

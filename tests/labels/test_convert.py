@@ -64,3 +64,11 @@ def test_a_wrong_name_or_meaning_is_said(tmp_path):
 
 def test_nothing_claims_to_know_values():
     assert not [name for name in CONVERSIONS if name.endswith("to_value")]
+
+
+def test_a_conversion_that_was_made_before_is_refused(tmp_path):
+    trace = Trace.create(Problem.create("?"), ["a"])
+    write_dataset(tmp_path / "set", [LabelledTrace(trace, (StepLabel(trace.id, 0, 1.0, "z3", "local"),))], {})
+    convert_dataset(tmp_path / "set", tmp_path / "out", "local_to_prefix", "z3")
+    with pytest.raises(ConfigError, match="there already is a source 'z3/prefix'"):
+        convert_dataset(tmp_path / "out", tmp_path / "out", "local_to_prefix_independent", "z3")

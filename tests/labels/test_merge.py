@@ -226,6 +226,14 @@ def test_meanings_never_mix(tmp_path):
         merge_dataset(folder, tmp_path / "out", gold=["z3"], sources=["person"])
 
 
+def test_gold_is_no_voter_and_a_voter_counts_once(tmp_path):
+    folder = dataset(tmp_path / "set", [[("z3", 1.0, "local"), ("judge", 0.7, "local")]])
+    with pytest.raises(ConfigError, match="z3 is gold"):
+        merge_dataset(folder, tmp_path / "out", gold=["z3"], sources=["judge", "z3"])
+    votes = read_votes(folder, ["judge", "judge"], "local")
+    assert (votes.sources, votes.p.tolist()) == (("judge",), [[0.7]])
+
+
 def test_the_merged_label_is_a_source_of_its_own_with_the_votes_as_evidence(tmp_path):
     marks = []
     for i in range(60):

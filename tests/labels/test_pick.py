@@ -80,3 +80,14 @@ def test_near_duplicates_are_found_and_others_are_not():
     assert near_duplicates([""], ["x"]) == []
     with pytest.raises(ConfigError, match="threshold"):
         near_duplicates(texts, threshold=0.0)
+
+
+def test_a_source_may_be_its_own_judge(dataset, tmp_path):
+    folder, _ = dataset
+    twice = {"source": "judge", "judges": ["judge", "other"], "seed": 3}
+    assert pick_traces(folder, tmp_path / "next.jsonl", 8, "llkd", **twice)["chosen"] == 8
+
+
+def test_an_unknown_policy_is_named_before_what_it_might_need(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="there is no policy 'best'"):
+        pick_traces(dataset[0], tmp_path / "next.jsonl", 8, "best")

@@ -266,6 +266,20 @@ def test_full_confidence_stops_only_when_it_cannot_be_overtaken():
     assert (result.drawn, result.settled) == (6, "6 votes to 0 cannot be overtaken by 2 more")
 
 
+def test_a_weighted_vote_is_settled_by_weights():
+    """Four answers that score next to nothing lead by votes alone: the one that scores well still wins."""
+    plan = SamplePlan("weighted_vote", n=16, batch=8, split="lines", reducer="min")
+
+    class Sure(Likes):
+        def score(self, traces):
+            return [StepScores(t.id, (0.9 if "#### 7" in t.response else 0.05,) * len(t.steps)) for t in traces]
+
+    (result,) = search_samples([PROBLEM], Cycle("1", "1", "1", "1", "1", "1", "1", "7"), plan, model=Sure({}))
+    assert (result.drawn, result.settled, result.choice.answer) == (16, "", "7")
+    (result,) = search_samples([PROBLEM], Cycle("7"), plan, model=Sure({}))
+    assert (result.drawn, result.choice.answer) == (8, "7")
+
+
 def test_an_open_vote_draws_all():
     (result,) = search_samples([PROBLEM], Cycle("1", "2"), SamplePlan(n=8, batch=2))
     assert (result.drawn, result.settled) == (8, "")

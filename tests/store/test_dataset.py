@@ -7,7 +7,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from rewardkit.errors import DataError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.store import LabelledTrace, iter_dataset, load_traces, read_dataset, read_manifest, write_dataset
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -32,6 +32,23 @@ def test_chat_prompts_scores_and_abstentions_come_back(tmp_path):
     row = LabelledTrace(trace, labels, (0.5, 0.75))
     write_dataset(tmp_path / "d", [row], {})
     assert read_dataset(tmp_path / "d") == [row]
+
+
+@pytest.mark.parametrize("mine", ["README.md", "data/rows.csv"])
+def test_files_of_somebody_else_are_never_replaced(tmp_path, rows, mine):
+    (tmp_path / "data").mkdir()
+    (tmp_path / mine).write_text("mine")
+    with pytest.raises(ConfigError, match="no dataset of RewardKit; choose another output"):
+        write_dataset(tmp_path, rows, {})
+    assert (tmp_path / mine).read_text() == "mine"
+    with pytest.raises(ConfigError, match="is a file"):
+        write_dataset(tmp_path / mine, rows, {})
+
+
+def test_a_dataset_may_be_written_over(tmp_path, rows):
+    for part in (rows, rows[:3]):
+        write_dataset(tmp_path, part, {})
+    assert read_manifest(tmp_path)["counts"]["traces"] == len(read_dataset(tmp_path)) == 3
 
 
 def test_a_question_that_looks_like_json_stays_text(tmp_path):

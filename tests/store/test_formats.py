@@ -176,11 +176,16 @@ def test_the_implicit_prompt_of_a_preference_is_what_the_conversations_share():
         (PROCESSBENCH | {"label": 2}, "neither -1 nor one of the 2 steps"),
         (PRM800K | {"label": {}}, "not as PRM800K documents it"),
         (UNPAIRED | {"completion": [" "]}, "must be a text"),
+        (PROCESSBENCH | {"steps": ["", " "]}, "steps hold no text"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_with_their_number(row, message):
     with pytest.raises(DataError, match=f"row 0 .*{message}"):
         list(read_format([row]))
+
+
+def test_an_outcome_may_be_one_or_nought():
+    assert [row.labels[-1].p_correct for row in read_format([UNPAIRED | {"label": 0}, UNPAIRED])] == [0.0, 1.0]
 
 
 def test_a_mark_inside_a_question_never_makes_a_step():

@@ -15,6 +15,10 @@ from rewardkit.store import load_problems, load_traces, write_dataset
 GOOD = {"question": "What is 1 + 1?", "answer": "1+1 = <<1+1=2>>2\n#### 2"}
 
 
+FLIPPED = gzip.compress(bytes(range(256)) * 40, mtime=0)
+FLIPPED = FLIPPED[:60] + bytes(b ^ 0x5A for b in FLIPPED[60:90]) + FLIPPED[90:]
+
+
 def write_lines(path, *lines):
     path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines) + "\n")
     return str(path)
@@ -54,6 +58,29 @@ def test_a_line_nested_without_end_costs_one_line(tmp_path):
     assert (len(loaded.rows), len(loaded.bad)) == (1, 1)
 
 
+def test_a_number_of_thousands_of_digits_costs_one_line(tmp_path):
+    source = write_lines(tmp_path / "a.jsonl", '{"question": "n?", "n": ' + "9" * 5000 + "}", GOOD)
+    loaded = load_problems(source)
+    assert (len(loaded.rows), loaded.bad[0].where) == (1, "a.jsonl line 1")
+
+
+def test_the_mark_that_windows_puts_first_costs_nothing(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n")
+    loaded = load_problems(str(path))
+    assert (len(loaded.rows), loaded.bad) == (1, ())
+
+
+@pytest.mark.parametrize(("answer", "read"), [(72, "72"), (float("nan"), None), (["72"], "72"), (None, None)])
+def test_a_reference_is_a_text_a_number_or_nothing(tmp_path, answer, read):
+    assert load_problems(write_lines(tmp_path / "a.jsonl", {"prompt": "?", "answer": answer})).rows[0].answer == read
+
+
+def test_a_reference_that_could_match_no_answer_is_refused(tmp_path):
+    with pytest.raises(DataError, match="answer is a list: a reference answer must be text or a number"):
+        load_problems(write_lines(tmp_path / "a.jsonl", {"prompt": "?", "answer": ["1", "2"]}))
+
+
 def test_a_repeated_problem_is_counted_not_doubled(tmp_path):
     loaded = load_problems(write_lines(tmp_path / "a.jsonl", GOOD, GOOD))
     assert len(loaded.rows) == 1
@@ -84,6 +111,9 @@ def test_the_same_rows_in_every_container_are_the_same_problems(tmp_path):
         ("cut.jsonl.gz", gzip.compress(b"x" * 5000, mtime=0)[:-9], "cannot be read"),
         ("bad.parquet", b"not parquet", "cannot be read as Parquet"),
         ("a.csv", b"question\n", "has no known ending"),
+        ("flipped.jsonl.gz", FLIPPED, "cannot be read"),
+        ("deep.json", b"[" * 100_000, "nested too deeply"),
+        ("digits.json", b"[" + b"9" * 5000 + b"]", "thousands of digits"),
     ],
 )
 def test_nothing_readable_is_one_clear_error(tmp_path, name, content, message):
@@ -131,6 +161,38 @@ def test_processbench_label_outside_the_steps_is_a_bad_row(tmp_path):
     loaded = load_traces(source)
     assert len(loaded.rows) == 1
     assert "neither -1 nor one of the 1 steps" in loaded.bad[0].reason
+
+
+@pytest.mark.parametrize("label", [1.0, "1"])
+def test_a_first_error_that_pandas_made_a_float_or_text_is_one(tmp_path, label):
+    row = {"problem": "1+1?", "steps": ["1+1 = 2", "so 3"], "label": label}
+    rows = load_traces(write_lines(tmp_path / "a.jsonl", row, row | {"problem": "?", "label": float("nan")})).rows
+    assert [[x.p_correct for x in row.labels] for row in rows] == [[1.0, 0.0], []]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"steps": ["1+1 = 2"], "labels": [True]},
+        {"steps": ["1+1 = 2"], "label": True},
+        {"response": "1+1 = 2", "label": 1},
+        {"completion": "1+1 = 2", "label": "good"},
+    ],
+)
+def test_labels_of_no_known_format_are_never_dropped_in_silence(tmp_path, row):
+    with pytest.raises(DataError, match="are of no known format"):
+        load_traces(write_lines(tmp_path / "a.jsonl", {"prompt": "1+1?"} | row))
+
+
+def test_the_label_of_a_logic_problem_is_its_answer(tmp_path):
+    row = {"premises": ["All cats purr."], "conclusion": "Tom purrs.", "label": "Unknown", "response": "Who knows."}
+    assert load_traces(write_lines(tmp_path / "a.jsonl", row)).rows[0].trace.problem.answer == "Uncertain"
+
+
+def test_equal_responses_are_told_apart_by_their_sample(tmp_path):
+    row = {"prompt": "1+1?", "response": "#### 2"}
+    loaded = load_traces(write_lines(tmp_path / "a.jsonl", *(row | {"sample": i} for i in (0, 1, 1))))
+    assert ([r.trace.meta.get("sample") for r in loaded.rows], len(loaded.bad)) == ([None, 1], 1)
 
 
 def test_plain_responses_are_split_by_the_rule(tmp_path):

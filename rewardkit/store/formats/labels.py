@@ -51,15 +51,6 @@ def known_prefix(row: LabelledTrace, source: str) -> list[float]:
     return values
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a column holds nothing: null, or the NaN that pandas writes for it.
-
-    >>> is_missing(None), is_missing(float("nan")), is_missing(0)
-    (True, True, False)
-    """
-    return value is None or (isinstance(value, float) and value != value)
-
-
 def hard(value: float) -> bool:
     """A label as right or wrong."""
     return value >= 0.5

@@ -7,8 +7,9 @@ from typing import Any
 
 from rewardkit.errors import DataError
 from rewardkit.store.dataset import LabelledTrace
-from rewardkit.store.formats.labels import hard, is_missing, step_values, texts
+from rewardkit.store.formats.labels import hard, step_values, texts
 from rewardkit.store.problems import problem_from_row
+from rewardkit.store.rows import is_missing
 from rewardkit.text.extract import extract_answer
 from rewardkit.types import StepLabel, Trace
 
@@ -18,8 +19,9 @@ _KEPT = ("id", "final_answer_correct", "label")
 
 
 def fits(row: Row) -> bool:
-    """Whether a row has ``steps`` and a ``label``, which must then be the number of the first error."""
-    return isinstance(row.get("steps"), list) and not is_missing(row.get("label"))
+    """Whether a row has ``steps`` and the number of the first error."""
+    label = _number(row.get("label"))
+    return isinstance(row.get("steps"), list) and type(label) in (int, float) and not is_missing(label)
 
 
 def from_processbench(row: Row, source: str = SOURCE) -> LabelledTrace:
