@@ -16,7 +16,6 @@ SHOWN = (
     "held-out ECE (15 bins)",
     "ProcessBench first-error F1",
     "best-of-4 accuracy, min",
-    "best-of-4: first sample",
     "best-of-4: random sample",
     "best-of-4: majority",
     "best-of-4: oracle",

@@ -149,7 +149,7 @@ def _settled(candidates: Sequence[Candidate], plan: SamplePlan, checker: AnswerC
     order = sorted(range(len(classes)), key=lambda k: -sums[k])
     support, votes = ([*(values[k] for k in order), 0, 0] for values in (sums, [len(group) for group in classes]))
     left = plan.n - len(candidates)
-    # A response weighs at most 1, unless it is scored by a sum of its steps.
+    # A response weighs at most 1; where scores are sums of steps, the largest so far stands for that.
     if support[0] - support[1] > left * max(1.0, *(weight or 0.0 for weight in weights)):
         return f"{_told(support[0], votes[0])} to {_told(support[1], votes[1])} cannot be overtaken by {left} more"
     first, second = votes[0], max(votes[1:])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rewardkit.errors import ConfigError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.models.generative import GenerativeRewardModel, only_labels
 from rewardkit.models.outcome import OutcomeRewardModel
 from rewardkit.models.spec import RewardModelSpec
 from rewardkit.models.token import TokenRewardModel
+from rewardkit.types import Problem, Trace
 
 JUDGE = {"kind": "generative", "label_token_ids": (7, 9), "layout": "turns", "template": "{problem} {step}"}
 
@@ -32,6 +33,13 @@ def test_a_spec_that_lacks_what_the_kind_needs_is_refused(model, values, reason)
 def test_only_an_outcome_model_has_no_step_scores() -> None:
     kinds = ("token", "generative", "implicit", "outcome")
     assert [RewardModelSpec(kind=kind).scores_steps for kind in kinds] == [True, True, True, False]
+
+
+def test_a_model_that_gives_nan_gives_no_scores(tiny_reward_model) -> None:
+    model = TokenRewardModel.load(tiny_reward_model)
+    model.model.score.weight.data.fill_(float("nan"))
+    with pytest.raises(DataError, match="trace .*: the model gives NaN"):
+        model.score([Trace.create(Problem.create("?"), ["a"])])
 
 
 def test_label_logits_are_those_of_the_whole_model_soft_cap_included() -> None:

@@ -57,6 +57,13 @@ def test_scores_come_back_in_order_and_in_batches():
     assert model.spec == SPEC
 
 
+def test_half_a_surrogate_pair_is_left_to_the_service():
+    sent = []
+    model = RemoteRewardModel("http://x", "k", transport=service(lambda body: (sent.append(body), good(body))[1]))
+    model.score([Trace.create(Problem.create("?"), ["a", "\ud800"])])
+    assert sent[0]["input"][0]["steps"] == ["a", "\ud800"]
+
+
 def test_long_traces_share_no_request():
     sent = []
     long = [Trace.create(Problem.create("?"), ["x" * 600_000, str(i)]) for i in range(2)]

@@ -115,6 +115,11 @@ def test_a_step_of_white_space_still_has_a_position(tokenizer):
     assert encoded.positions[1] == encoded.positions[0] + 1
 
 
+def test_half_a_surrogate_pair_is_the_fault_of_the_text(tokenizer):
+    with pytest.raises(DataError, match="half a surrogate pair"):
+        encode_steps(tokenizer, "q", ["a", "\ud800"], SEPARATOR)
+
+
 def test_no_steps_is_an_error(tokenizer):
     with pytest.raises(DataError, match="at least one step"):
         encode_steps(tokenizer, "q", [], SEPARATOR)

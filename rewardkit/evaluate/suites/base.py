@@ -18,7 +18,7 @@ from rewardkit.models.spec import Reducer, RewardModelSpec
 from rewardkit.store import LabelledTrace, load_traces
 from rewardkit.store.rows import SUFFIXES, Source
 from rewardkit.store.sources import Loaded
-from rewardkit.train.data import held_out
+from rewardkit.train.data import choose_labels, held_out
 from rewardkit.types import Trace
 
 T = TypeVar("T")
@@ -212,9 +212,9 @@ def in_development(group: str, share: float) -> bool:
 
 
 def first_wrong(row: LabelledTrace, sources: Sequence[str]) -> int:
-    """The first step that a label of these sources calls wrong, -1 where none does."""
-    wrong = [x.step for x in row.labels if x.source in sources and x.p_correct is not None and x.p_correct < 0.5]
-    return min(wrong, default=-1)
+    """The first step that is wrong by the first of these sources that has a verdict on it, -1 where there is none."""
+    chosen = choose_labels(row.labels, sources).items()
+    return min((step for step, label in chosen if (label.p_correct or 0.0) < 0.5), default=-1)
 
 
 def solved(trace: Trace) -> bool | None:

@@ -21,7 +21,7 @@ from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.steps import step_auroc, step_average_precision
 from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig, draw
 from rewardkit.store import LabelledTrace, Loaded, load_traces
-from rewardkit.train.data import held_out
+from rewardkit.train.data import choose_labels, held_out
 
 
 class CalibrationConfig(SuiteConfig):
@@ -145,7 +145,7 @@ def calibration_figures(title: str, steps: LabelledSteps, setting: Setting, bins
 
 
 def labelled_steps(rows: Sequence[LabelledTrace], sources: Sequence[str]) -> LabelledSteps:
-    """Every step that one of the sources has a verdict on.
+    """Every step that one of the sources has a verdict on, once: by the first that has, as training takes it.
 
     Raises:
         DataError: there is none, or their labels have different meanings, which are never merged.
@@ -153,8 +153,7 @@ def labelled_steps(rows: Sequence[LabelledTrace], sources: Sequence[str]) -> Lab
     found = [
         ((row.scores or ())[label.step], label.p_correct, row.trace.problem.id, label.meaning)
         for row in rows
-        for label in row.labels
-        if label.source in sources and label.p_correct is not None
+        for label in choose_labels(row.labels, sources).values()
     ]
     if not found:
         raise DataError(f"no scored step has a verdict of {', '.join(sources)}")

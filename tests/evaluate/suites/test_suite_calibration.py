@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rewardkit.errors import DataError
+from rewardkit.evaluate.suites.base import first_wrong
+from rewardkit.evaluate.suites.calibration import labelled_steps
 from rewardkit.store import LabelledTrace, read_dataset, write_dataset
 from rewardkit.train.data import held_out
 from rewardkit.types import Problem, StepLabel, Trace
@@ -68,3 +70,14 @@ def test_human_labels_of_a_benchmark_are_all_used(measured):
 def test_a_source_without_verdicts_is_a_clear_error(measured, labelled):
     with pytest.raises(DataError, match="has a label of votes"):
         measured("calibration", scorer, data=labelled, sources=["votes"])
+
+
+def test_a_step_that_two_sources_judge_counts_once_by_the_first():
+    """As training takes it: else the figures of a model's own data would be of other labels than it learnt from."""
+    trace = Trace.create(Problem.create("?"), ["a", "b"])
+    said = [("judge", 0, 0.0), ("arithmetic", 0, 1.0), ("judge", 1, 0.0), ("arithmetic", 1, None)]
+    labels = tuple(StepLabel(trace.id, step, p, source, "local") for source, step, p in said)
+    row = LabelledTrace(trace, labels, scores=(0.9, 0.1))
+    steps = labelled_steps([row], ("arithmetic", "judge"))
+    assert sorted(zip(steps.scores.tolist(), steps.target.tolist(), strict=True)) == [(0.1, 0.0), (0.9, 1.0)]
+    assert (first_wrong(row, ("arithmetic", "judge")), first_wrong(row, ("judge",))) == (1, 0)
