@@ -145,21 +145,16 @@ def _settled(candidates: Sequence[Candidate], plan: SamplePlan, checker: AnswerC
     groups = (checker or default_checker()).group([c.answer for c in candidates])
     classes = [group for group in groups if (candidates[group[0]].answer or "").strip()]
     weights = usable if plan.choose == "weighted_vote" and best is not None else [1.0] * len(usable)
-    sums = [math.fsum(weights[i] or 0.0 for i in group) for group in classes]
-    order = sorted(range(len(classes)), key=lambda k: -sums[k])
-    support, votes = ([*(values[k] for k in order), 0, 0] for values in (sums, [len(group) for group in classes]))
+    ranked = sorted(((math.fsum(weights[i] or 0.0 for i in group), len(group)) for group in classes), reverse=True)
+    (first, votes), (second, _), *_ = ranked = [*ranked, (0.0, 0), (0.0, 0)]
     left = plan.n - len(candidates)
     # A response weighs at most 1; where scores are sums of steps, the largest so far stands for that.
-    if support[0] - support[1] > left * max(1.0, *(weight or 0.0 for weight in weights)):
-        return f"{_told(support[0], votes[0])} to {_told(support[1], votes[1])} cannot be overtaken by {left} more"
-    first, second = votes[0], max(votes[1:])
-    if plan.confidence < 1.0 and stays_ahead(first, second) >= plan.confidence:
-        return f"{first} votes to {second}: ahead with probability {stays_ahead(first, second):.2f}"
+    if first - second > left * max(1.0, *(weight or 0.0 for weight in weights)):
+        return f"{first:.4g} votes to {second:.4g} cannot be overtaken by {left} more"
+    rival = max(count for _, count in ranked[1:])
+    if plan.confidence < 1.0 and stays_ahead(votes, rival) >= plan.confidence:
+        return f"{votes} votes to {rival}: ahead with probability {stays_ahead(votes, rival):.2f}"
     return ""
-
-
-def _told(support: float, votes: int) -> str:
-    return f"{votes} votes" if support == votes else f"{votes} votes of weight {support:.2f}"
 
 
 def _draw(
