@@ -332,9 +332,10 @@ def _work_off(
         made[start] = [_made(make) for make in work.traces(state, start, stop)]
         return Unit(start, rows=tuple(row for row in made[start] if isinstance(row, LabelledTrace)))
 
-    waiting, began = deque(state.open_batches(size)), time.monotonic()
+    unfinished, began = state.open_batches(size), time.monotonic()
+    waiting, done = deque(unfinished), total - sum(unfinished.values())
     if progress and waiting:
-        progress(state.done(), total, dict(tally))
+        progress(done, total, dict(tally))
     while waiting or executor.busy():
         while waiting and executor.has_room():
             executor.submit(unit(waiting.popleft()))
@@ -349,8 +350,9 @@ def _work_off(
         state.put_rows(result.start, records, time.monotonic() - began)
         began = time.monotonic()
         tally.update(counted(records))
+        done += unfinished.pop(result.start, 0)
         if progress:
-            progress(state.done(), total, dict(tally))
+            progress(done, total, dict(tally))
 
 
 def _made(make: Callable[[], LabelledTrace]) -> LabelledTrace | str:

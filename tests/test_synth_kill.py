@@ -59,7 +59,7 @@ def rows_done(folder):
     if not (folder / ".run" / "state.sqlite").is_file():
         return 0
     with RunState.reopen(folder) as state:
-        return state.done()
+        return sum(1 for _ in state.items())
 
 
 @pytest.mark.slow

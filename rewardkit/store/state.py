@@ -146,18 +146,14 @@ class RunState:
             self._db.executemany("UPDATE items SET row = ?, bad = ? WHERE position = ?", values)
             self._set("seconds", self.seconds + seconds)
 
-    def done(self) -> int:
-        """How many items are finished, bad ones included."""
-        (count,) = self._db.execute("SELECT COUNT(*) FROM items WHERE row IS NOT NULL OR bad IS NOT NULL").fetchone()
-        return int(count)
-
-    def open_batches(self, size: int) -> list[int]:
-        """Where the batches of `size` items begin that hold an unfinished one, in order."""
+    def open_batches(self, size: int) -> dict[int, int]:
+        """Where the batches of `size` items begin that hold unfinished ones, in order, with the number of those."""
         found = self._db.execute(
-            "SELECT DISTINCT position / ? * ? AS start FROM items WHERE row IS NULL AND bad IS NULL ORDER BY start",
+            "SELECT position / ? * ? AS start, COUNT(*) FROM items WHERE row IS NULL AND bad IS NULL "
+            "GROUP BY start ORDER BY start",
             (size, size),
         )
-        return [start for (start,) in found]
+        return dict(found)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The finished rows in order, with the labels of `put_group_labels` for older ones of that source.

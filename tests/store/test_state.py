@@ -22,7 +22,7 @@ def test_what_was_stored_is_there_when_opened_again(tmp_path):
         state.put_rows(0, [{"id": 1}], seconds=1.5)
     with begin(tmp_path / "run") as state:
         assert state.generations(0, 3) == [{"text": "one"}, {"text": "two"}, None]
-        assert (state.open_batches(1), state.done(), state.seconds) == ([1, 2], 1, 1.5)
+        assert (state.open_batches(1), state.seconds) == ({1: 1, 2: 1}, 1.5)
 
 
 def test_rows_come_in_the_order_of_the_items_and_bad_ones_apart(tmp_path):
@@ -31,21 +31,21 @@ def test_rows_come_in_the_order_of_the_items_and_bad_ones_apart(tmp_path):
         state.put_rows(0, [{"id": 1}, "the response is empty"])
         assert list(state.rows()) == [{"id": 1}, {"id": 3}]
         assert state.bad() == [("b", "the response is empty")]
-        assert state.open_batches(2) == []
+        assert state.open_batches(2) == {}
 
 
 def test_a_batch_is_open_until_all_its_items_are_there(tmp_path):
     with begin(tmp_path / "run", ids=tuple("abcdefg")) as state:
         state.put_rows(2, [{"id": 3}, {"id": 4}])
         state.put_rows(4, [{"id": 5}])
-        assert state.open_batches(2) == [0, 4, 6]
+        assert list(state.open_batches(2).items()) == [(0, 2), (4, 1), (6, 1)]
 
 
 def test_a_run_of_an_older_version_goes_on_where_a_new_option_is_not_used(tmp_path):
     with begin(tmp_path / "run") as state:
         state.put_rows(0, [{"id": 1}])
     with begin(tmp_path / "run", {**CONFIG, "images": None}) as state:
-        assert state.done() == 1
+        assert state.open_batches(1) == {1: 1, 2: 1}
     with pytest.raises(ConfigError, match="images was null and is"):
         begin(tmp_path / "run", {**CONFIG, "images": "folder"})
 
@@ -74,7 +74,7 @@ def test_another_config_names_the_key_and_what_to_do(tmp_path):
 def test_another_config_is_fine_while_nothing_was_made(tmp_path):
     begin(tmp_path / "run").__exit__(None, None, None)
     with begin(tmp_path / "run", CONFIG | {"labelers": []}, ids=("x",), digest="sha256:2") as state:
-        assert state.open_batches(1) == [0]
+        assert state.open_batches(1) == {0: 1}
         assert state.generations(0, 9) == [None]
 
 
