@@ -153,9 +153,12 @@ def test_other_completions_of_prm800k_are_traces_of_their_own():
     assert to_prm800k(from_prm800k(PRM800K)[0])["label"] == PRM800K["label"]
 
 
-def test_the_implicit_prompt_of_a_preference_is_what_the_conversations_share():
+@pytest.mark.parametrize("beside", [{}, {"prompt": "How many?"}])
+def test_the_implicit_prompt_of_a_preference_is_what_the_conversations_share(beside):
+    """Also beside a column ``prompt``, as in UltraFeedback: the question is no part of the response."""
     asked = {"role": "user", "content": "How many?"}
     row = {
+        **beside,
         "chosen": [asked, {"role": "assistant", "content": "2"}],
         "rejected": [asked, {"role": "assistant", "content": "3"}],
     }
@@ -168,6 +171,7 @@ def test_the_implicit_prompt_of_a_preference_is_what_the_conversations_share():
     ("row", "message"),
     [
         (STEPWISE | {"labels": [True]}, "one for each of the 2 completions"),
+        ({"prompt": "?", "completion": [{"role": "user", "content": "?"}], "label": True}, "belongs to the prompt"),
         (STEPWISE | {"labels": [True, 2.0]}, "not a number from 0 to 1"),
         (STEPWISE | {"completions": []}, "at least one"),
         (SHEPHERD | {"label": SHEPHERD["label"].replace("+", "?", 2)}, r"in place of mark 1"),
@@ -182,6 +186,14 @@ def test_the_implicit_prompt_of_a_preference_is_what_the_conversations_share():
 def test_rows_that_do_not_fit_are_refused_with_their_number(row, message):
     with pytest.raises(DataError, match=f"row 0 .*{message}"):
         list(read_format([row]))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"), [("fover", "human", "'human' that is local"), ("prm800k", "nobody", "of 'nobody'")]
+)
+def test_rows_without_a_label_are_not_written(tmp_path, name, source, message):
+    with pytest.raises(DataError, match=message):
+        export_format(tmp_path / "out.jsonl", read_format([PROCESSBENCH]), name, source)
 
 
 def test_an_outcome_may_be_one_or_nought():
@@ -205,7 +217,7 @@ def test_export_counts_what_a_format_cannot_say(tmp_path):
     trace = Trace.create(Problem.create("?"), ["a", "b"])
     rows = [from_trl_stepwise(STEPWISE), with_labels(trace, [], "trl", "prefix")]
     written, left_out = export_format(tmp_path / "out.jsonl", rows, "math-shepherd", "trl")
-    assert (written, left_out) == (1, {"its first step has no label of 'trl'": 1})
+    assert (written, left_out) == (1, {"it has no label of 'trl'": 1})
     again = load_traces(str(tmp_path / "out.jsonl")).rows
     assert [x.p_correct for x in again[0].labels] == [1.0, 0.0]
     with pytest.raises(DataError, match="nothing to write as fover with the labels of 'nobody'|as trl-unpaired"):

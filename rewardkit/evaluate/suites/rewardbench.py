@@ -21,6 +21,7 @@ from rewardkit.evaluate.figure import Figure
 from rewardkit.evaluate.pairs import SECTIONS, pair_accuracy, section_accuracy
 from rewardkit.evaluate.suites.base import Measured, Part, Setting, SuiteConfig, draw, solved, tagged
 from rewardkit.store import BadRow, LabelledTrace, Loaded, load_traces
+from rewardkit.store.formats.trl import explicit_prompt
 from rewardkit.store.rows import Source, read_rows
 from rewardkit.text.split import SplitRule, split_steps
 from rewardkit.types import Problem, Trace
@@ -137,6 +138,7 @@ def solution_pairs(rows: Sequence[LabelledTrace], seed: int = 0) -> Iterator[Pai
 
 
 def _pair(row: Mapping[str, Any], rule: SplitRule) -> Pair:
+    row = explicit_prompt(row)
     prompt = row.get("prompt")
     if not isinstance(prompt, (str, list)) or not prompt:
         raise DataError("prompt must be text or chat messages")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from rewardkit.errors import DataError
 from rewardkit.store.dataset import LabelledTrace
@@ -78,7 +78,7 @@ def to_trl_stepwise(row: LabelledTrace, source: str = SOURCE) -> dict[str, Any]:
 def from_trl_preference(row: Row, source: str = SOURCE, *, by: SplitRule = "lines") -> list[LabelledTrace]:
     """Two traces of a row: the chosen one, right, and the rejected one, wrong.
 
-    Where there is no ``prompt``, it is what the two conversations share (TRL's implicit prompt).
+    Of whole conversations the prompt is what they share (TRL's implicit prompt), whatever stands in ``prompt``.
 
     Raises:
         DataError: a column is missing or does not fit the others.
@@ -87,21 +87,39 @@ def from_trl_preference(row: Row, source: str = SOURCE, *, by: SplitRule = "line
     >>> chosen.labels[-1].p_correct, rejected.labels[-1].p_correct
     (1.0, 0.0)
     """
-    chosen, rejected = row.get("chosen"), row.get("rejected")
-    if "prompt" in row:
-        problem = problem_from_row(row)
-    else:
-        if not isinstance(chosen, list) or not isinstance(rejected, list):
-            raise DataError("a row without a prompt must hold conversations that begin alike")
-        prompt = [
-            a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
-        ]
-        if not prompt:
-            raise DataError("chosen and rejected share no first message that could be the prompt")
-        problem = Problem.create(prompt)
-        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
-    pairs = ((chosen, 1.0), (rejected, 0.0))
+    row = explicit_prompt(row)
+    if "prompt" not in row:
+        raise DataError("a row without a prompt must hold conversations that begin alike")
+    problem = problem_from_row(row)
+    pairs = ((row.get("chosen"), 1.0), (row.get("rejected"), 0.0))
     return [_outcome(problem, text, value, source, by, i) for i, (text, value) in enumerate(pairs)]
+
+
+def explicit_prompt(row: Row) -> Row:
+    """A row of preference data with what two whole conversations share as its ``prompt``; any other row as it is.
+
+    Raises:
+        DataError: they share no first message.
+
+    >>> asked = {"role": "user", "content": "1+1?"}
+    >>> chosen, rejected = ([asked, {"role": "assistant", "content": text}] for text in "23")
+    >>> explicit_prompt({"prompt": "1+1?", "chosen": chosen, "rejected": rejected})["prompt"] == [asked]
+    True
+    """
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if not (_whole(chosen) and _whole(rejected)):
+        return row
+    pairs = zip(chosen, rejected, strict=False)
+    prompt = [a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    if not prompt:
+        raise DataError("chosen and rejected share no first message that could be the prompt")
+    return {**row, "prompt": prompt, "chosen": chosen[len(prompt) :], "rejected": rejected[len(prompt) :]}
+
+
+def _whole(conversation: Any) -> TypeGuard[list[Any]]:
+    """Whether messages are a conversation from its beginning, not what the assistant said behind a prompt."""
+    first = conversation[0] if isinstance(conversation, list) and conversation else None
+    return isinstance(first, Mapping) and first.get("role") != "assistant"
 
 
 def to_trl_preference(rows: Iterable[LabelledTrace], source: str = SOURCE) -> Iterator[dict[str, Any]]:
@@ -146,6 +164,8 @@ def _outcome(
     problem: Problem, response: Any, value: float, source: str, by: SplitRule, sample: int = 0
 ) -> LabelledTrace:
     if isinstance(response, list) and all(isinstance(m, Mapping) for m in response):
+        if _whole(response):
+            raise DataError("a completion begins with a message that is not the assistant's; it belongs to the prompt")
         response = "\n".join(message_text(m) for m in response)
     if not isinstance(response, str) or not response.strip():
         raise DataError("a completion must be a text or a list of chat messages that is not empty")

@@ -77,6 +77,13 @@ def test_chats_and_bad_rows(measured, tmp_path):
     assert list(result.report.left_out) == ["rejected must be a response as text, or chat messages that end with one"]
 
 
+def test_whole_conversations_have_their_prompt_in_them(measured, tmp_path):
+    said = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}] for text in ("Good.", "Bad.")]
+    rows = [{"chosen": said[0], "rejected": said[1]}]
+    result = measured("rewardbench", by_word, data=write(tmp_path / "rb.jsonl", rows))
+    assert (result.report.figures[0].value, result.report.left_out) == (1.0, {})
+
+
 def test_an_outcome_model_is_measured_by_its_one_score(measured, value, tmp_path):
     rows = [pair("mine", 0, "Good.\nVery.", "Bad.\nVery.")]
     result = measured("rewardbench", lambda t: by_word(t)[:1], kind="outcome", data=write(tmp_path / "rb.jsonl", rows))
