@@ -106,7 +106,8 @@ def step_splits(config: TrainConfig, rows: Iterable[LabelledTrace], encode: Enco
         if not made.examples:
             wanted = f"no trace with a label of {', '.join(config.sources)} in the {name} part"
             counts = f"{len(part)} traces; left out: {made.dropped or 'none'}"
-            raise DataError(f"{', '.join(config.data)}: {wanted} ({counts})")
+            more = "" if part else "; give more problems, or a larger held_out"
+            raise DataError(f"{', '.join(config.data)}: {wanted} ({counts}){more}")
         made.examples = limited(made.examples, config.max_traces if name == "train" else config.max_eval, config.seed)
         splits[name] = made
     return splits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from rewardkit.errors import ConfigError
@@ -128,10 +129,15 @@ def load_pretrained(auto: Any, base: str, **options: Any) -> Any:
     """``auto.from_pretrained(base, **options)``, in silence and with errors of one line.
 
     Raises:
-        ConfigError: no such model, or not of this architecture.
+        ConfigError: no such model, not of this architecture, or an adapter without the weights below it.
     """
     from rewardkit.models.embedded import quiet_transformers
 
+    if (Path(base) / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"model '{base}' is a PEFT adapter; merge it first, and give the folder and the tokenizer beside it: "
+            f"peft.AutoPeftModelForCausalLM.from_pretrained('{base}').merge_and_unload().save_pretrained(FOLDER)"
+        )
     try:
         with quiet_transformers():
             return auto.from_pretrained(base, **options)

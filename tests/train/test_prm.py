@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,14 @@ def test_a_run_that_ends_before_its_first_log_entry_has_a_loss(base: Path, data:
     result = train_prm(config(base, data, tmp_path / "prm", max_traces=8, log_every=10))
     assert 0 < result.metrics["train_loss"] < 5
     assert "NaN" not in (tmp_path / "prm" / "training.json").read_text()
+
+
+def test_an_adapter_is_no_base(base: Path, data: Path, tmp_path: Path) -> None:
+    """PEFT's folder of a fine-tuning: transformers would load it over its base, and adapters over adapters fail late."""
+    shutil.copytree(base, tmp_path / "sft")
+    (tmp_path / "sft" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is a PEFT adapter; merge it first"):
+        train_prm(config(tmp_path / "sft", data, tmp_path / "prm"))
 
 
 def test_merged_weights_score_as_the_trained_model_did(base: Path, data: Path, tmp_path: Path) -> None:
