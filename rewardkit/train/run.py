@@ -257,6 +257,8 @@ def open_folder(config: RunConfig, digest: str, finished: Callable[[Path], Train
         digest: what identifies its data.
         finished: from the folder to the result of a run that is complete.
 
+    A run that ended before it left anything but its config, as at a mistake in that, gives way to another.
+
     Raises:
         ConfigError: the folder holds a run of another config or of other data, or something else.
     """
@@ -264,7 +266,7 @@ def open_folder(config: RunConfig, digest: str, finished: Callable[[Path], Train
     run = TrainingRun(folder, config, digest)
     record: dict[str, Any] = {"config": config.model_dump(mode="json"), "data_hash": run.data_hash}
     path = folder / "run.json"
-    if path.is_file():
+    if path.is_file() and any(other.is_file() for other in folder.rglob("*") if other != path):
         held = json.loads(path.read_text(encoding="utf-8"))
         fields = type(config).model_fields
         # A run of an older version has no keys that are newer than it: it was made as their defaults say.
@@ -276,7 +278,7 @@ def open_folder(config: RunConfig, digest: str, finished: Callable[[Path], Train
                 "name another output=FOLDER, or remove that folder to train anew"
             )
         run.finished = finished(folder)
-    elif folder.exists() and any(folder.iterdir()):
+    elif not path.is_file() and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty and holds no training run; name another output=FOLDER")
     else:
         folder.mkdir(parents=True, exist_ok=True)

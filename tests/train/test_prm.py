@@ -76,11 +76,17 @@ def test_a_run_that_ends_before_its_first_log_entry_has_a_loss(base: Path, data:
 
 
 def test_an_adapter_is_no_base(base: Path, data: Path, tmp_path: Path) -> None:
-    """PEFT's folder of a fine-tuning: transformers would load it over its base, and adapters over adapters fail late."""
+    """PEFT's folder of a fine-tuning: transformers loads it over its base, and adapters over adapters fail late."""
     shutil.copytree(base, tmp_path / "sft")
     (tmp_path / "sft" / "adapter_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="is a PEFT adapter; merge it first"):
         train_prm(config(tmp_path / "sft", data, tmp_path / "prm"))
+
+
+def test_a_mistake_that_trained_nothing_does_not_block_the_folder(base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="separator"):
+        train_prm(config(base, data, tmp_path / "prm", separator="two tokens"))
+    assert train_prm(config(base, data, tmp_path / "prm", max_traces=8)).steps == 1
 
 
 def test_merged_weights_score_as_the_trained_model_did(base: Path, data: Path, tmp_path: Path) -> None:
