@@ -12,6 +12,7 @@ from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.generate.replay import read_generations, write_generations
 from rewardkit.store import load_problems, load_traces, read_dataset
+from rewardkit.store.dataset import to_record
 from rewardkit.synth import SynthConfig, export_generations, run_synth
 
 OWN_PARTS = '''
@@ -255,3 +256,23 @@ def test_an_output_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made: Not a directory; choose another output"):
         run_synth(load_config(SynthConfig, "synth", "label-traces", [f"output={tmp_path / 'file' / 'out'}"]))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"answer": 5},
+        {"problem_id": None},
+        {"scores": ["high"]},
+        {"labels": [{"step": 9, "p_correct": 1.0, "source": "human", "meaning": "local"}]},
+        {"labels": [{"step": 0.5, "p_correct": 1.0, "source": "human", "meaning": "local"}]},
+        {"labels": [{"step": 0, "p_correct": 1.0, "source": None, "meaning": "local"}]},
+        {"labels": [{"step": 0, "p_correct": 1.0, "source": "human", "meaning": "global"}]},
+    ],
+)
+def test_a_row_of_ours_that_somebody_filled_otherwise_costs_that_row_alone(tmp_path, wrong):
+    rows = [to_record(row) for row in load_traces("sample:processbench-gsm8k", 2).rows]
+    (tmp_path / "mine.jsonl").write_text(json.dumps(rows[0] | wrong) + "\n" + json.dumps(rows[1]))
+    overrides = [f"traces.source={tmp_path / 'mine.jsonl'}", "labelers=[arithmetic]", f"output={tmp_path / 'out'}"]
+    counts = run_synth(load_config(SynthConfig, "synth", "label-traces", overrides)).counts
+    assert (counts["traces"], counts["bad_rows"]) == (1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -13,7 +12,7 @@ from typing import Any
 
 from rewardkit.errors import VerifierError
 from rewardkit.labelers import Labeler, load_labeler
-from rewardkit.store.dataset import LabelledTrace, to_record
+from rewardkit.store.dataset import LabelledTrace, checked_record
 
 
 class LabelPool:
@@ -89,10 +88,8 @@ def label_row(row: LabelledTrace, labelers: Sequence[Labeler]) -> dict[str, Any]
         for labeler in labelers:
             doing = f"labeler {labeler.name}"
             labels += labeler.label(row.trace)
-        doing = "text"
-        record = to_record(LabelledTrace(row.trace, tuple(labels), row.scores))
-        json.dumps(record, ensure_ascii=False, default=repr).encode("utf-8")  # Parquet takes no lone surrogates
-        return record
+        doing = "row"
+        return checked_record(LabelledTrace(row.trace, tuple(labels), row.scores))
     except Exception as error:  # a bad row is data, whatever is wrong with it
         return " ".join(f"{doing}: {type(error).__name__}: {error}".split())
 

@@ -16,8 +16,9 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.abstentions import abstention
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
-from rewardkit.types import Problem, Step, StepLabel, Trace
+from rewardkit.types import Meaning, Problem, Step, StepLabel, Trace
 
 LABEL = pa.struct(
     [
@@ -56,6 +57,7 @@ SCHEMA = pa.schema(
 """The columns of every dataset that RewardKit writes; ``scores`` and ``images`` may be null, ``meta`` is the JSON of
 `Trace.meta`."""
 
+_ROW = pa.struct(list(SCHEMA))
 _BATCH = 1000
 
 
@@ -211,13 +213,37 @@ def to_record(row: LabelledTrace) -> dict[str, Any]:
         "reference": problem.answer,
         "model": trace.model,
         "labels": [
-            {"step": x.step, "p_correct": x.p_correct, "source": x.source, "meaning": x.meaning, "evidence": x.evidence}
+            {
+                "step": index(x.step),
+                "p_correct": None if x.p_correct is None else float(x.p_correct),
+                "source": x.source,
+                "meaning": x.meaning,
+                "evidence": x.evidence,
+            }
             for x in row.labels
         ],
         "scores": None if row.scores is None else list(row.scores),
         "meta": json.dumps(dict(trace.meta), ensure_ascii=False, default=str),
         **({"images": images} if images else {}),
     }
+
+
+def checked_record(row: LabelledTrace) -> dict[str, Any]:
+    """The record of a row that came from elsewhere, if Parquet takes it and each label says something of a step.
+
+    Raises:
+        DataError: a label points behind the last step, has no source or an unknown meaning.
+        Exception: of whatever kind, where a value is of a type that its column does not have.
+    """
+    steps = len(row.trace.steps)
+    for label in row.labels:
+        if not 0 <= label.step < steps:
+            raise DataError(f"a label of {label.source} is of step {label.step}, and there are {steps} (from 0)")
+        if not isinstance(label.source, str) or label.meaning not in get_args(Meaning):
+            raise DataError(f"a label has the source {label.source!r} and the meaning {label.meaning!r}")
+    record = to_record(row)
+    pa.array([record], _ROW)  # refuses other types, and lone surrogates
+    return record
 
 
 def from_record(record: Mapping[str, Any]) -> LabelledTrace:
@@ -234,7 +260,7 @@ def from_record(record: Mapping[str, Any]) -> LabelledTrace:
     meta = json.loads(record.get("meta") or "{}")
     trace = Trace(record["id"], problem, steps, record["answer"], record["model"], meta)
     labels = tuple(
-        StepLabel(trace.id, x["step"], x["p_correct"], x["source"], x["meaning"], x["evidence"] or "")
+        StepLabel(trace.id, x["step"], x["p_correct"], x["source"], x["meaning"], x.get("evidence") or "")
         for x in record["labels"] or ()
     )
     scores = record.get("scores")

@@ -41,15 +41,18 @@ def problem_from_row(row: Row, images: str | None = None) -> Problem:
     if not isinstance(prompt, str) and not _is_chat(prompt):
         raise DataError("the question is neither text nor a list of chat messages")
     check_chat(prompt)
-    answer = next((text for key in _ANSWER_KEYS if (text := _text(key, row.get(key))) is not None), None)
+    answer = next((text for key in _ANSWER_KEYS if (text := answer_text(key, row.get(key))) is not None), None)
     shown = read_images(row.get("images") or row.get("image") or None, images)
     return Problem.create(prompt, None if answer is None else _final_answer(answer), images=shown)
 
 
-def _text(key: str, value: Any) -> str | None:
+def answer_text(key: str, value: Any) -> str | None:
     """An answer as text, None for none (JSON's NaN too); a list of one is that one.
 
-    >>> _text("answer", 72), _text("answer", float("nan")), _text("answer", ["72"])
+    Raises:
+        DataError: it is neither text nor a number.
+
+    >>> answer_text("answer", 72), answer_text("answer", float("nan")), answer_text("answer", ["72"])
     ('72', None, '72')
     """
     if isinstance(value, list) and len(value) == 1:

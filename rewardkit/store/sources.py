@@ -160,7 +160,7 @@ class TraceReader:
         if solutions:
             return [self._gsm8k(row, model, solution) for model, solution in solutions]
         if is_record(row):
-            return [_seen(from_record(row), self.images)]
+            return [_seen(_own(row), self.images)]
         name = detect_format(row)
         if name is not None:
             return FORMATS[name].read(row, self.steps)
@@ -178,7 +178,7 @@ class TraceReader:
             raise DataError(f"no response: one of the keys steps, {', '.join(_RESPONSE_KEYS)} must be there, with text")
         _refuse_unread_labels(row)
         meta = {"id": row["id"]} if "id" in row else {}
-        return self._split(row, response, str(row.get("model", "unknown")), meta)
+        return self._split(row, response, str(row.get("model") or "unknown"), meta)
 
     def _split(self, row: Row, response: str, model: str, meta: Mapping[str, Any]) -> LabelledTrace:
         problem = problem_from_row(row, self.images)
@@ -192,10 +192,19 @@ class TraceReader:
     def _stepwise(self, row: Row) -> LabelledTrace:
         steps = texts(row["steps"], "steps")
         _refuse_unread_labels(row)
-        model = str(row.get("generator", row.get("model", "unknown")))
+        model = str(row.get("generator") or row.get("model") or "unknown")
         meta = {key: row[key] for key in ("id", "final_answer_correct") if key in row}
         problem, answer, sample = problem_from_row(row, self.images), extract_answer("\n".join(steps)), _sample(row)
         return LabelledTrace(Trace.create(problem, steps, answer, model=model, sample=sample, meta=meta))
+
+
+def _own(row: Row) -> LabelledTrace:
+    """The row of a file whose columns are those of our datasets; whoever wrote it may have filled them otherwise."""
+    for name in ("id", "problem_id", "prompt"):
+        if not isinstance(row[name], str):
+            raise DataError(f"{name} must be a text, not {type(row[name]).__name__}")
+    texts(row["steps"], "steps")
+    return from_record({**row, "model": row["model"] or "unknown"})
 
 
 def _sample(row: Row) -> int:

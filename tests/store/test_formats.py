@@ -151,6 +151,8 @@ def test_other_completions_of_prm800k_are_traces_of_their_own():
         x.p_correct for r in from_prm800k(row, neutral=None) for x in r.labels if r.trace.steps[0].text == "neutral"
     ] == []
     assert to_prm800k(from_prm800k(PRM800K)[0])["label"] == PRM800K["label"]
+    number = PRM800K | {"question": {"problem": "How many?", "ground_truth_answer": 2}}
+    assert from_prm800k(number)[0].trace.problem.answer == "2"
 
 
 @pytest.mark.parametrize("beside", [{}, {"prompt": "How many?"}])

@@ -90,13 +90,19 @@ def _each(write: Callable[[LabelledTrace, str], dict[str, Any]]) -> Any:
     return lambda rows, source: (write(row, source) for row in rows)
 
 
+def _labelled_fover(row: LabelledTrace, source: str) -> dict[str, Any]:
+    if not any(label.source == source and label.meaning == "local" for label in row.labels):
+        raise DataError(f"trace {row.trace.id}: it has no label of '{source}' that is local, as FoVer's are")
+    return to_fover(row, source)
+
+
 FORMATS: Mapping[str, Format] = {
     "prm800k": Format(prm800k.fits, lambda row, by: from_prm800k(row), _each(to_prm800k)),
     "math-shepherd": Format(
         marked.is_math_shepherd, lambda row, by: [from_math_shepherd(row)], _each(to_math_shepherd)
     ),
     "openrlhf-prm": Format(marked.is_openrlhf, lambda row, by: [from_openrlhf(row)], _each(to_openrlhf)),
-    "fover": Format(is_fover, lambda row, by: [from_fover(row)], _each(to_fover)),
+    "fover": Format(is_fover, lambda row, by: [from_fover(row)], _each(_labelled_fover)),
     "processbench": Format(processbench.fits, lambda row, by: [from_processbench(row)], _each(to_processbench)),
     "trl-stepwise": Format(trl.is_stepwise, lambda row, by: [from_trl_stepwise(row)], _each(to_trl_stepwise)),
     "trl-preference": Format(trl.is_preference, lambda row, by: from_trl_preference(row, by=by), to_trl_preference),
@@ -163,6 +169,8 @@ def export_format(
     def said() -> Iterator[LabelledTrace]:
         for row in rows:
             try:
+                if all(label.p_correct is None for label in row.labels if label.source == source):
+                    raise DataError(f"it has no label of '{source}'")
                 list(write([row], source))
                 yield row
             except DataError as error:

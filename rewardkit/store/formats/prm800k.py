@@ -13,6 +13,7 @@ from typing import Any
 from rewardkit.errors import DataError
 from rewardkit.store.dataset import LabelledTrace
 from rewardkit.store.formats.labels import step_values, with_labels
+from rewardkit.store.problems import answer_text
 from rewardkit.text.extract import extract_answer
 from rewardkit.types import Problem, Trace
 
@@ -44,7 +45,8 @@ def from_prm800k(row: Row, *, neutral: float | None = 1.0) -> list[LabelledTrace
     """
     try:
         question, steps = row["question"], row["label"]["steps"]
-        problem = Problem.create(question["problem"], question.get("ground_truth_answer"))
+        answer = answer_text("ground_truth_answer", question.get("ground_truth_answer"))
+        problem = Problem.create(question["problem"], answer)
         paths = list(_paths(steps))
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"not as PRM800K documents it: {type(error).__name__} {error}") from None

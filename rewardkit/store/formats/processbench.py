@@ -39,7 +39,7 @@ def from_processbench(row: Row, source: str = SOURCE) -> LabelledTrace:
     """
     steps = texts(row.get("steps"), "steps")
     problem = problem_from_row(row)
-    model = str(row.get("generator", row.get("model", "unknown")))
+    model = str(row.get("generator") or row.get("model") or "unknown")
     meta = {key: row[key] for key in _KEPT if key in row}
     draft = Trace.create(problem, steps, model=model, meta=meta)
     trace = Trace(draft.id, problem, draft.steps, extract_answer(draft.response), model, draft.meta)
