@@ -11,7 +11,6 @@ from rewardkit.config import Config
 from rewardkit.errors import DataError
 from rewardkit.labelers.groups import group_of
 from rewardkit.rewards import Group, load_reward
-from rewardkit.rewards.self_vote import vote_rewards
 from rewardkit.rewards.vote import Vote, majority
 from rewardkit.text.answers import AnswerChecker, default_checker
 from rewardkit.text.extract import extract_answer
@@ -55,8 +54,8 @@ class VoteOptions(Config):
 class VoteLabeler:
     """Labels the last step 1.0 where the trace's answer is the majority's, 0.0 where it is another.
 
-    Equivalent answers vote together (0.5 = 1/2); a trace without an answer does not vote and gets None, and so do all
-    where the vote abstains. The evidence says how the vote went. Traces of one problem, see
+    Equivalent answers vote together (0.5 = 1/2); a trace without an answer does not vote and gets None; so does one whose
+    answer cannot be compared with the majority's ("one half"), and all where the vote abstains. The evidence says how the vote went. Traces of one problem, see
     `rewardkit.labelers.groups.group_of`, vote together.
 
     Args:
@@ -127,11 +126,8 @@ class VoteLabeler:
             return [(None, note)] * len(judged)
         if vote.label is None:
             return [(None, _support(vote, len(voters)))] * len(judged)
-        if list(judged) == list(voters):
-            verdicts: list[bool | None] = [p == 1.0 for p in vote_rewards(vote, len(voters))]
-        else:
-            checker = self._checker or default_checker()
-            verdicts = [checker.equal(answers[i], vote.label) if answers[i] else None for i in judged]
+        checker, members = self._checker or default_checker(), {voters[i] for i in vote.members}
+        verdicts = [i in members or (checker.equal(answers[i], vote.label) if answers[i] else None) for i in judged]
         return [_verdict(answers[i], ok, vote, len(voters)) for i, ok in zip(judged, verdicts, strict=True)]
 
     def _authors(self, judged: Sequence[Trace], voters: Sequence[Trace]) -> list[Verdict]:

@@ -36,6 +36,13 @@ def test_equal_answers_vote_together_and_the_empty_do_not():
     assert labels[3].evidence.startswith("no final answer")
 
 
+def test_an_answer_that_cannot_be_compared_is_not_called_wrong():
+    group = traces(["#### 0.5", "#### 50%", "The answer is one half", "#### 2"])
+    labels = VoteLabeler(VoteOptions()).label_group(group)
+    assert [label.p_correct for label in labels] == [1.0, 1.0, None, 0.0]
+    assert labels[2].evidence.startswith("one half could not be compared; majority 0.5")
+
+
 def test_a_tie_goes_by_the_rule():
     group = traces(["#### 1", "#### 2"])
     assert verdicts(group) == [None, None]
