@@ -54,9 +54,9 @@ class VoteOptions(Config):
 class VoteLabeler:
     """Labels the last step 1.0 where the trace's answer is the majority's, 0.0 where it is another.
 
-    Equivalent answers vote together (0.5 = 1/2); a trace without an answer does not vote and gets None; so does one whose
-    answer cannot be compared with the majority's ("one half"), and all where the vote abstains. The evidence says how the vote went. Traces of one problem, see
-    `rewardkit.labelers.groups.group_of`, vote together.
+    Equivalent answers vote together (0.5 = 1/2). A trace without an answer does not vote and gets None; so does one
+    whose answer cannot be compared with the majority's ("one half"), and all where the vote abstains. The evidence says
+    how the vote went. Traces of one problem, see `rewardkit.labelers.groups.group_of`, vote together.
 
     Args:
         options: see `VoteOptions`.
