@@ -23,13 +23,16 @@ from starlette.responses import JSONResponse
 from rewardkit.errors import ConfigError, RewardKitError
 from rewardkit.rewards import load_reward
 from rewardkit.rewards.base import Group, Reward
-from rewardkit.rewards.rendezvous import Rendezvous, Verdict
+from rewardkit.rewards.rendezvous import Rendezvous, Verdict, of_texts
 
 CLIENT_SECONDS = 180.0
 """OpenRLHF's own limit of a request."""
 _POLL = 0.5
-SPECIAL_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
-"""Cut from the end of a response before it is rewarded."""
+SPECIAL_TOKENS = (
+    *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|eom_id|>", "</s>"),
+    *("<end_of_turn>", "<eos>", "<|end|>", "<|return|>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
+)
+"""Cut from the end of a response before it is rewarded: what ends a turn or pads it in the families of models."""
 
 
 class RewardRequest(BaseModel):
@@ -50,7 +53,7 @@ class RemoteRewards:
     """Group rewards for samples that come one at a time.
 
     Args:
-        reward: its name or the function.
+        reward: the name of one that needs no more than texts and the reference, or a function.
         n_samples_per_prompt: as OpenRLHF's ``--rollout.n_samples_per_prompt``; it does not tell the server.
         seconds: a group not whole by then is given up; below the client's 180.
         fallback: the reward where there is none.
@@ -78,7 +81,7 @@ class RemoteRewards:
     ) -> None:
         if seconds >= CLIENT_SECONDS:
             raise ConfigError(f"seconds is {seconds:g}; OpenRLHF's client gives up after {CLIENT_SECONDS:g}")
-        found = load_reward(reward) if isinstance(reward, str) else reward
+        found = of_texts(reward) if isinstance(reward, str) else reward
         self.meeting = Rendezvous(found, size=n_samples_per_prompt, seconds=seconds, fallback=fallback)
         self.special_tokens = special_tokens
 
@@ -101,8 +104,8 @@ class RemoteRewards:
         return {"rewards": rewards, "scores": rewards, "extra_logs": _logs(verdicts)}
 
     async def _submit(self, query: str, prompt: str, label: Any) -> Verdict:
-        reference = str(label) if label not in (None, "") else None
-        return await self.meeting.submit(prompt, self.response(query, prompt), prompt=prompt, reference=reference)
+        response = self.response(query, prompt)
+        return await self.meeting.submit(prompt, response, prompt=prompt, reference=_reference(label))
 
     def response(self, query: str, prompt: str) -> str:
         """The response of a query: what follows the prompt, without closing special tokens.
@@ -122,8 +125,8 @@ def response_of(query: str, prompt: str, special_tokens: Sequence[str] = SPECIAL
     'b'
     """
     text = query.removeprefix(prompt)
-    while (token := next((t for t in special_tokens if text.endswith(t)), None)) is not None:
-        text = text[: -len(token)]
+    while (token := next((t for t in special_tokens if text.rstrip().endswith(t)), None)) is not None:
+        text = text.rstrip().removesuffix(token)
     return text
 
 
@@ -185,15 +188,21 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[Any]) -> di
 
     A group reward cannot wait here: OpenRLHF calls this in a few threads, and waiting ones would block each other.
 
-    >>> reward_func(["6*3? #### 18"], ["6*3? "], ["18"])["rewards"]
+    >>> reward_func(["6*3? #### 18</s>"], ["6*3? "], ["18"])["rewards"]
     [1.0]
     """
     outcome = load_reward("outcome")
     rewards = []
     for query, prompt, label in zip(queries, prompts, labels, strict=True):
-        value = outcome(Group.create(prompt, [query.removeprefix(prompt)], reference=str(label))).rewards[0]
+        group = Group.create(prompt, [response_of(query, prompt)], reference=_reference(label))
+        value = outcome(group).rewards[0]
         rewards.append(0.0 if value is None else value)
     return {"rewards": rewards, "scores": rewards, "extra_logs": {}}
+
+
+def _reference(label: Any) -> str | None:
+    """The reference answer of a sample; OpenRLHF sends "" where the dataset has none."""
+    return None if label in (None, "") else str(label)
 
 
 def _logs(verdicts: list[Verdict]) -> dict[str, float]:

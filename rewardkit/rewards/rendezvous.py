@@ -11,13 +11,48 @@ ever voted on.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rewardkit.errors import ConfigError, DataError, RewardKitError
+from rewardkit.rewards import load_reward
 from rewardkit.rewards.base import Group, GroupResult, Reward
+
+logger = logging.getLogger(__name__)
+
+_NEEDS = {
+    "process": "the scores of a reward model",
+    "co_reward": "completions of the rephrased prompt",
+    "co_rewarding_ii": "completions of a teacher",
+    "reasonrank": "lists of documents",
+}
+
+
+def of_texts(name: str, *, given: Sequence[str] = (), **options: Any) -> Reward:
+    """`load_reward`, for samples that come with their text and reference alone.
+
+    Args:
+        name: of the reward.
+        given: rewards whose further inputs the trainer passes on.
+        options: of the reward.
+
+    Raises:
+        ConfigError: as `load_reward`; or the reward needs more, so that every group would get the fallback.
+
+    >>> of_texts("process")
+    Traceback (most recent call last):
+    ...
+    rewardkit.errors.ConfigError: reward 'process' needs the scores of a reward model, which do not come with samples...
+    """
+    needs = "embed=FUNCTION (rewardkit.rewards.embed)" if name == "evol_rl" else _NEEDS.get(name)
+    if needs and name not in given and "embed" not in options:
+        raise ConfigError(
+            f"reward '{name}' needs {needs}, which do not come with samples here; give a function of yours"
+        )
+    return load_reward(name, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +188,8 @@ class Rendezvous:
         except Exception as error:  # each sample waits for an answer, and must get one whatever went wrong
             self.counts["failed"] += 1
             text = str(error) if isinstance(error, RewardKitError) else f"{type(error).__name__}: {error}"
+            if self.counts["failed"] == 1:
+                logger.warning("a group got the fallback %s, the first of perhaps many: %s", self.fallback, text)
             verdicts = [self._without(f"the reward failed: {text}")] * len(completions)
         for slot, verdict in zip(group.slots, verdicts, strict=True):
             slot.future.set_result(verdict)

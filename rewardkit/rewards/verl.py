@@ -25,8 +25,8 @@ from typing import Any
 
 from rewardkit.errors import ConfigError
 from rewardkit.rewards import load_reward
-from rewardkit.rewards.base import Group
-from rewardkit.rewards.rendezvous import Rendezvous, Verdict
+from rewardkit.rewards.base import Group, Reward
+from rewardkit.rewards.rendezvous import Rendezvous, Verdict, of_texts
 
 
 class _PlainBase:
@@ -104,7 +104,7 @@ class GroupRewardManager(_base()):  # type: ignore[misc]
         self._size = int(settings.get("size") or config.actor_rollout_ref.rollout.n)
         self._options = dict(settings.get("options") or {})
         self._limits = {"seconds": float(settings.get("seconds", 120)), "fallback": float(settings.get("fallback", 0))}
-        load_reward(self._name, **self._options)  # a wrong name ends the run here, not in a worker's first sample
+        _reward(self._name, self._options)  # a wrong one ends the run here, not in a worker's first sample
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """verl's call with a DataProto of one sample: its reward, when its group is whole."""
@@ -136,6 +136,10 @@ class GroupRewardManager(_base()):  # type: ignore[misc]
         return verdict
 
 
+def _reward(name: str, options: Mapping[str, Any]) -> Reward:
+    return of_texts(name, given=("reasonrank",), **options)  # its lists are in extra_info
+
+
 def _outcome_alone(completion: str, reference: Any) -> float:
     return compute_score("", completion, reference)["score"] if reference is not None else 0.0
 
@@ -145,7 +149,7 @@ class Meeting:
 
     def __init__(self, spec: tuple[Any, ...]) -> None:
         name, size, limits, options = spec
-        self._rendezvous = Rendezvous(load_reward(name, **dict(options)), size=size, **dict(limits))
+        self._rendezvous = Rendezvous(_reward(name, dict(options)), size=size, **dict(limits))
 
     async def submit(self, uid: str, completion: str, fields: dict[str, Any]) -> Verdict:
         """As `Rendezvous.submit`."""
@@ -153,6 +157,8 @@ class Meeting:
 
 
 _meetings: dict[tuple[Any, ...], Rendezvous] = {}
+_actors: dict[tuple[Any, ...], Any] = {}
+"""Kept while this process lives: Ray ends an actor with the handle that made it, whoever else waits there."""
 
 
 def _meeting(spec: tuple[Any, ...]) -> Rendezvous:
@@ -168,5 +174,8 @@ def _actor(spec: tuple[Any, ...]) -> Any:
     ray: Any = sys.modules.get("ray")  # verl imported it, or there is no cluster to meet in
     if ray is None or not ray.is_initialized():
         return None
-    options = {"name": "rewardkit-rendezvous", "get_if_exists": True, "max_concurrency": 10_000, "num_cpus": 0}
-    return ray.remote(Meeting).options(**options).remote(spec)
+    key = (*spec, ray.get_runtime_context().get_job_id())
+    if key not in _actors:
+        options = {"name": "rewardkit-rendezvous", "get_if_exists": True, "max_concurrency": 10_000, "num_cpus": 0}
+        _actors[key] = ray.remote(Meeting).options(**options).remote(spec)
+    return _actors[key]

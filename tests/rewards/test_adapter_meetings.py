@@ -7,6 +7,7 @@ calls and fields of verl 0.9.0 (`experimental/reward_loop`). Neither package ins
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 
 import httpx
@@ -16,7 +17,7 @@ from rewardkit.errors import ConfigError, DataError
 from rewardkit.rewards import load_reward
 from rewardkit.rewards.openrlhf import RemoteRewards, app, reward_func
 from rewardkit.rewards.rendezvous import Rendezvous
-from rewardkit.rewards.verl import GROUP_STATS, GroupRewardManager, compute_score
+from rewardkit.rewards.verl import GROUP_STATS, GroupRewardManager, _actor, compute_score
 
 # --- the rendezvous ---
 
@@ -211,6 +212,21 @@ def test_the_python_file_form_scores_single_samples():
     assert reward_func(["1+1?\n#### 3"], ["1+1?"], ["2"])["rewards"] == [0.0]
 
 
+@pytest.mark.parametrize(
+    "closing", ["</s>", "<|im_end|>\n", "<end_of_turn>", "<|end|>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]
+)
+def test_what_closes_a_turn_is_no_part_of_the_answer(closing):
+    """OpenRLHF keeps special tokens in its queries."""
+    assert reward_func([f"1+1?\n#### 2{closing}"], ["1+1?"], ["2"])["rewards"] == [1.0]
+
+
+@pytest.mark.parametrize("name", ["process", "evol_rl", "co_reward", "reasonrank"])
+def test_a_reward_that_needs_more_than_texts_is_refused(name):
+    """Each of its groups would fail, and every sample get the fallback."""
+    with pytest.raises(ConfigError, match=f"reward '{name}' needs .*, which do not come with samples"):
+        RemoteRewards(name, 2)
+
+
 # --- verl ---
 
 
@@ -293,6 +309,33 @@ def test_a_lonely_sample_gets_the_fallback_in_time():
 def test_a_wrong_name_ends_the_run_at_once():
     with pytest.raises(ConfigError, match="unknown reward 'tttrl'"):
         manager(reward="tttrl")
+
+
+def test_a_reward_that_needs_what_verl_does_not_pass_on_ends_the_run_at_once():
+    with pytest.raises(ConfigError, match="reward 'process' needs"):
+        manager(reward="process")
+    manager(reward="reasonrank")  # its lists are in extra_info
+
+
+def test_the_actor_is_kept_while_its_samples_come_and_go(monkeypatch):
+    """Ray ends a named actor with the handle that made it, even while samples of other workers wait there."""
+    made = []
+
+    class Remote:
+        """A stand-in for Ray: every call makes a handle."""
+
+        def options(self, **options):
+            return self
+
+        def remote(self, spec):
+            made.append(spec)
+            return object()
+
+    ray = SimpleNamespace(is_initialized=lambda: True, remote=lambda kind: Remote())
+    ray.get_runtime_context = lambda: SimpleNamespace(get_job_id=lambda: "a job of this test")
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert _actor(("ttrl", 2, (), ())) is _actor(("ttrl", 2, (), ()))
+    assert len(made) == 1
 
 
 def test_compute_score_is_for_single_samples():
