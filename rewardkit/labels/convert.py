@@ -19,7 +19,7 @@ from typing import Any
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.derive import ERROR_BELOW, prefix_labels
 from rewardkit.labels.votes import meanings
-from rewardkit.store.dataset import LabelledTrace, iter_dataset, read_manifest, write_dataset
+from rewardkit.store.dataset import LabelledTrace, iter_dataset, origin, write_dataset
 from rewardkit.types import StepLabel
 
 
@@ -128,7 +128,6 @@ def convert_dataset(folder: str | Path, output: str | Path, by: str, source: str
     if by not in CONVERSIONS:
         raise ConfigError(f"there is no conversion '{by}'; there are {', '.join(CONVERSIONS)}")
     meaning, function = CONVERSIONS[by]
-    kept = {k: v for k, v in read_manifest(folder).items() if k != "counts"}
     known, made_of = meanings(folder), f"{source}/{by.split('_to_')[1].partition('_')[0]}"
     if meaning not in known.get(source, ()):
         raise DataError(f"{folder} has no label of '{source}' with meaning {meaning}, which {by} takes")
@@ -143,7 +142,7 @@ def convert_dataset(folder: str | Path, output: str | Path, by: str, source: str
             made = function([said.get(x.step, x) for x in silent]) if said else []
             yield replace(row, labels=(*row.labels, *made))
 
-    return write_dataset(output, rows(), {**kept, "converted": {"by": by, "source": source}})
+    return write_dataset(output, rows(), {**origin(folder), "converted": {"by": by, "source": source}})
 
 
 def _as(label: StepLabel, meaning: Any, p: float | None, evidence: str) -> StepLabel:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.rewards.vote import majority
-from rewardkit.store.dataset import LabelledTrace, iter_dataset, read_manifest, write_dataset
+from rewardkit.store.dataset import LabelledTrace, iter_dataset, origin, write_dataset
 from rewardkit.text.answers import AnswerChecker
 
 
@@ -53,7 +53,6 @@ def keep_traces(folder: str | Path, output: str | Path, source: str, above: floa
     """
     if Path(folder).resolve() == Path(output).resolve():
         raise ConfigError("keep writes another dataset; choose an output that is not the dataset itself")
-    manifest = {key: value for key, value in read_manifest(folder).items() if key != "counts"}
     counts = Counter[str](_fate(row, source, above) for row in iter_dataset(folder))
     if counts.total() == counts["unlabelled"]:
         raise ConfigError(f"there is no label of '{source}' in {folder}; `rewardkit show` lists the sources")
@@ -65,7 +64,7 @@ def keep_traces(folder: str | Path, output: str | Path, source: str, above: floa
         return (row for row in iter_dataset(folder) if _fate(row, source, above) == "kept")
 
     found = {name: counts[name] for name in ("kept", "below", "abstained", "unlabelled")}
-    return write_dataset(output, rows(), {**manifest, "kept": {"source": source, "above": above, **found}})
+    return write_dataset(output, rows(), {**origin(folder), "kept": {"source": source, "above": above, **found}})
 
 
 def _fate(row: LabelledTrace, source: str, above: float) -> str:

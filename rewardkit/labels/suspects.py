@@ -16,7 +16,7 @@ from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.aggregate import stack_features
 from rewardkit.labels.audit import Audit, audit, disagreeing_neighbours, out_of_fold, text_features
 from rewardkit.labels.votes import Votes, meanings, read_votes
-from rewardkit.store.dataset import LabelledTrace, iter_dataset, read_dataset, read_manifest, verdict, write_dataset
+from rewardkit.store.dataset import LabelledTrace, iter_dataset, origin, read_dataset, verdict, write_dataset
 from rewardkit.types import Meaning, StepLabel
 
 Floats = NDArray[np.float64]
@@ -290,7 +290,7 @@ def add_decisions(folder: str | Path, output: str | Path, path: str | Path, name
         of_trace.setdefault(label.trace_id, []).append(label)
         counts[verdict(label)] += 1
     made = (replace(row, labels=(*row.labels, *of_trace.get(row.trace.id, ()))) for row in rows)
-    write_dataset(output, made, {k: v for k, v in read_manifest(folder).items() if k != "counts"})
+    write_dataset(output, made, origin(folder))
     return dict(counts)
 
 

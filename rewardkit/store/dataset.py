@@ -197,6 +197,17 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return value
 
 
+def origin(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a dataset, for another that is made of it: rows and labels are counted anew, bad rows are not.
+
+    Raises:
+        DataError: see `read_manifest`.
+    """
+    manifest = read_manifest(folder)
+    counts = manifest.get("counts", {})
+    return {**manifest, "counts": {name: counts[name] for name in ("bad_rows", "bad_reasons") if name in counts}}
+
+
 def to_record(row: LabelledTrace) -> dict[str, Any]:
     """A row as plain values under the names of `SCHEMA`."""
     trace, problem = row.trace, row.trace.problem

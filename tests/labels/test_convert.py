@@ -45,8 +45,9 @@ def test_local_and_prefix_agree_up_to_the_first_error():
 def test_a_dataset_gets_the_converted_labels_as_a_source_of_their_own(tmp_path):
     trace = Trace.create(Problem.create("?"), ["a", "b", "c"])
     labels = tuple(StepLabel(trace.id, i, p, "z3", "local") for i, p in ((0, 1.0), (2, 0.0)))
-    write_dataset(tmp_path / "set", [LabelledTrace(trace, labels)], {})
-    convert_dataset(tmp_path / "set", tmp_path / "out", "local_to_prefix", "z3")
+    write_dataset(tmp_path / "set", [LabelledTrace(trace, labels)], {"counts": {"bad_rows": 7}})
+    counts = convert_dataset(tmp_path / "set", tmp_path / "out", "local_to_prefix", "z3")["counts"]
+    assert (counts["bad_rows"], counts["labels"]["z3/prefix"]) == (7, {"correct": 1, "wrong": 1, "abstained": 1})
     (row,) = read_dataset(tmp_path / "out")
     assert row.labels[:2] == labels
     made = [(x.source, x.meaning, x.step, x.p_correct) for x in row.labels[2:]]
