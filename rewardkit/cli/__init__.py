@@ -7,6 +7,7 @@ that resumes, where there is one).
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -59,6 +60,9 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the console script: run a command and turn what goes wrong into a line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is shown as its escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = build_app()(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -36,7 +36,7 @@ class ReplayGenerator:
 
     Raises:
         ConfigError: there is no ``source``.
-        DataError: it cannot be read, or holds no record.
+        DataError: it cannot be read, holds no record, or two of one problem and sample number that differ.
     """
 
     in_driver = True
@@ -48,9 +48,13 @@ class ReplayGenerator:
         self._source = config.source
         self._records: dict[tuple[str, int], Record] = {}
         for record in read_generations(config.source):
-            for key in ("problem_id", "prompt"):
-                if record.get(key):
-                    self._records[f"{key}:{record[key]}", record["sample"]] = record
+            keys = [(f"{key}:{record[key]}", record["sample"]) for key in ("problem_id", "prompt") if record.get(key)]
+            if keys and self._records.get(keys[0], record)["text"] != record["text"]:
+                raise DataError(
+                    f"{config.source} holds two generations of one problem with the sample number {record['sample']} "
+                    f"({' '.join(keys[0][0].split())[:60]}): number those of all models through, from 0"
+                )
+            self._records |= dict.fromkeys(keys, record)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         """The recorded generation of each request; one that was not recorded gives an error."""
@@ -118,7 +122,7 @@ def write_generations(path: str | Path, records: Iterable[Record]) -> int:
         with packed as stream:
             for record in records:
                 line = json.dumps({key: record[key] for key in FIELDS if key in record}, ensure_ascii=False)
-                stream.write(line.encode("utf-8") + b"\n")
+                stream.write(line.encode("utf-8", "backslashreplace") + b"\n")  # a lone surrogate as JSON's escape
                 count += 1
     temporary.replace(target)
     return count

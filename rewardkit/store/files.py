@@ -13,8 +13,10 @@ def write_text(path: Path, text: str) -> None:
     >>> write_text(file, "hello")
     >>> file.read_text()
     'hello'
+
+    Half of a surrogate pair, as models write them, becomes its escape: in JSON that is the same text.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import socket
 import sqlite3
@@ -149,6 +150,15 @@ def test_a_disk_that_is_full_or_closed_is_one_line_and_exit_code_1(monkeypatch, 
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n")) == (1, 1)
     assert words in said
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(command_line, "build_app", lambda: lambda standalone_mode: print("ки \ud83d", flush=True))
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert (ended.value.code, shown.buffer.getvalue()) == (0, b"\\u043a\\u0438 \\ud83d\n")
 
 
 def test_an_interrupt_is_exit_code_130_and_names_the_command_that_goes_on(tmp_path):

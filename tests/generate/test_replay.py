@@ -71,3 +71,19 @@ def test_a_source_must_be_named_and_hold_records(tmp_path):
     (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="holds no recorded generation"):
         generator(tmp_path / "a.jsonl")
+
+
+def test_two_models_with_the_same_sample_numbers_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    same = {"prompt": "48 / 2?", "sample": 0, "text": "24"}
+    write_generations(path, [same | {"model": "a"}, same | {"model": "b"}])
+    assert generator(path).generate([request()])[0].text == "24"
+    write_generations(path, [same, same | {"text": "25"}])
+    with pytest.raises(DataError, match=r"two generations of one problem with the sample number 0 \(prompt:48 / 2\?\)"):
+        generator(path)
+
+
+def test_half_of_a_surrogate_pair_is_written_and_comes_back(tmp_path):
+    record = {"prompt": "48 / 2?", "sample": 0, "text": "24 \ud83d"}
+    write_generations(tmp_path / "a.jsonl.gz", [record])
+    assert list(read_generations(str(tmp_path / "a.jsonl.gz"))) == [record]
