@@ -54,7 +54,7 @@ def grpo_arguments(config: GRPOConfig) -> Any:
 
     import torch
 
-    from rewardkit.train.launch import launched_processes
+    from rewardkit.train.launch import deepspeed_computes_bfloat16, launched_processes
 
     trl = require_trl()
     known = {field.name for field in fields(trl.GRPOConfig)}
@@ -87,7 +87,7 @@ def grpo_arguments(config: GRPOConfig) -> Any:
         "report_to": [],
         "disable_tqdm": not sys.stderr.isatty(),
     }
-    defaults = {"bf16": False, "gradient_checkpointing": False}
+    defaults = {"bf16": deepspeed_computes_bfloat16(), "gradient_checkpointing": False}
     for key in config.trl:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rewardkit.models.heads import HEADS
+
 STEP = 0.04
 """How far a step may move a logit, about."""
 
@@ -25,7 +27,7 @@ def head_rate(learning_rate: float, width: int) -> float:
 
 
 def with_head_rate(trainer: Any, rate: float | None) -> Any:
-    """Let a Trainer train the parameters of its model's head (``score``) at a rate of their own.
+    """Let a Trainer train the parameters of its model's head at a rate of their own.
 
     Args:
         trainer: whose optimizer is not made yet.
@@ -38,7 +40,8 @@ def with_head_rate(trainer: Any, rate: float | None) -> Any:
         made = trainer.optimizer is None
         optimizer = create() if model is None else create(model)
         if made:
-            heads = {id(p) for name, p in (model or trainer.model).named_parameters() if "score" in name.split(".")}
+            named = (model or trainer.model).named_parameters()
+            heads = {id(p) for name, p in named if not set(HEADS).isdisjoint(name.split("."))}
             for group in list(optimizer.param_groups):
                 ours = [p for p in group["params"] if id(p) in heads]
                 if ours and own != group["lr"]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewardkit.errors import ConfigError, DataError
+from rewardkit.models.heads import classification_head
 from rewardkit.train.spans import means_at
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ def start_head(trainer: Any, traces: int, *, positive: int) -> None:
     """Fit the head of a trainer's model on some of its examples, before its training.
 
     Args:
-        trainer: whose model has a new linear head, ``score``, and is whole on one device.
+        trainer: whose model has a new linear head and is whole on one device.
         traces: how many examples are read, drawn at random.
         positive: the index of "correct" among the head's labels.
 
@@ -53,7 +54,7 @@ def step_states(
     """What a model's head is given for every labelled step, as it will read it.
 
     Args:
-        model: a token classifier with the head ``score``.
+        model: a token classifier.
         rows: examples.
         collate: makes batches of them.
         batch_size: examples in one.
@@ -64,7 +65,7 @@ def step_states(
     import torch
 
     seen: list[Any] = []
-    hook = _head(model).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    hook = classification_head(model).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     training, states, targets, problems = model.training, [], [], []
     model.eval()
     try:
@@ -139,7 +140,8 @@ def fit_regression(states: Floats, targets: Floats, problems: NDArray[np.str_]) 
 def _set_head(model: Any, weight: Floats, bias: float, positive: int) -> None:
     import torch
 
-    linear = next(m for m in _head(model).modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad)
+    layers = (m for m in classification_head(model).modules() if isinstance(m, torch.nn.Linear))
+    linear = next(layer for layer in layers if layer.weight.requires_grad)
     with torch.no_grad():
         row, offset = torch.tensor(weight), torch.tensor(bias)
         linear.weight.zero_()
@@ -150,7 +152,3 @@ def _set_head(model: Any, weight: Floats, bias: float, positive: int) -> None:
         for label in range(2):
             sign = 0.5 if label == positive else -0.5
             linear.weight[label], linear.bias[label] = sign * row, sign * offset
-
-
-def _head(model: Any) -> Any:
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).score

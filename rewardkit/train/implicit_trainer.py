@@ -11,6 +11,7 @@ from rewardkit.models.logprobs import ResponseBatch, require_plain_head, respons
 from rewardkit.models.prefixes import require_any_mask
 from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.implicit_losses import ce_loss, dpo_loss, kto_loss, nca_loss
+from rewardkit.train.launch import shards_weights
 from rewardkit.train.reference import reference_logprobs
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
         ConfigError: the model's head is no plain linear layer, the weights are sharded, or the model cannot share
             prompts.
     """
+    if shards_weights():  # log-probabilities are computed from the head's weights outside its forward
+        raise ConfigError("implicit models train on whole weights: one process, or several with --accelerate gpu-ddp")
     model = arguments["model"].to(arguments["args"].device)
     require_plain_head(model)
     share = config.batching == "problem"
@@ -38,7 +41,6 @@ def implicit_trainer(config: ImplicitConfig, **arguments: Any) -> Any:
     fill_references(model, arguments["train_dataset"], arguments["eval_dataset"], share=share)
     trainer = _trainer_class()(**arguments)
     trainer.shares_prompts = share
-    refuse_sharding(trainer.accelerator.distributed_type)
     trainer.objective, trainer.beta = config.loss, config.beta
     return trainer
 
@@ -101,18 +103,6 @@ def _trainer_class() -> Any:
             return (loss, {"loss": loss, "rewards": rewards}) if return_outputs else loss
 
     return ImplicitTrainer
-
-
-def refuse_sharding(distributed_type: str) -> None:
-    """Log-probabilities are computed from the head's weights outside its forward, where a sharded head is not whole.
-
-    Raises:
-        ConfigError: training runs under FSDP or DeepSpeed.
-
-    >>> refuse_sharding("MULTI_GPU")
-    """
-    if str(distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED"):
-        raise ConfigError("implicit models train on whole weights: one process, or several with --accelerate gpu-ddp")
 
 
 def item_losses(name: str, rewards: torch.Tensor, batch: Any) -> torch.Tensor:

@@ -34,9 +34,12 @@ def launch(profile: str, arguments: Sequence[str], processes: int | None = None)
 
 
 def _launcher(path: Path, processes: int | None) -> list[str]:
-    """accelerate's launcher; for the CPU torchrun, since accelerate starts several CPU processes through MPI alone."""
+    """accelerate's launcher; for the CPU torchrun, since accelerate starts several CPU processes through MPI alone.
+
+    DeepSpeed's processes it starts through torchrun itself.
+    """
     settings = read_yaml(path)
-    if settings.get("use_cpu"):
+    if settings.get("use_cpu") and settings.get("distributed_type") != "DEEPSPEED":
         number = processes or settings.get("num_processes", 1)
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={number}"]
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
@@ -74,3 +77,14 @@ def is_first_process() -> bool:
 def launched_processes() -> int:
     """How many processes a launcher started, this one among them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def shards_weights() -> bool:
+    """Whether the profile is one of FSDP or DeepSpeed, under which no process has to hold the whole weights."""
+    return "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
+
+
+def deepspeed_computes_bfloat16() -> bool:
+    """Whether the profile lets DeepSpeed compute in bfloat16, of which the Trainer must be told by its own argument."""
+    given = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false"), os.environ.get("ACCELERATE_MIXED_PRECISION")
+    return given == ("true", "bf16")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rewardkit.errors import ConfigError
 from rewardkit.models.cpu import multiplies_bfloat16
+from rewardkit.models.heads import classification_head
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
 from rewardkit.train.checks import check_ids, watch_labels
@@ -119,14 +120,14 @@ def build_model(kind: Kind, base: str) -> Any:
 def _train_in_float32(model: Any) -> None:
     """Hold what is trained in float32 over frozen weights of less precision; a head then casts what it is given.
 
-    PEFT's adapters cast by themselves, a head (``score``) does not.
+    PEFT's adapters cast by themselves, a head does not.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    head = getattr(model.base_model.model, "score", None)
+    head = classification_head(model)
     if head is not None:
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
 
 
 def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
@@ -228,6 +229,8 @@ def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool
     Returns:
         Whether this is the process that writes.
     """
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     from rewardkit.models.embedded import quiet_transformers
 
     lora = kind.config.lora is not None
@@ -239,6 +242,7 @@ def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool
     (target / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nothing here may need
     with quiet_transformers():
         if lora:
+            unset_hf_deepspeed_config()  # or this process alone would wait for the others to share the base out
             merge_adapter(kind, target).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return True
@@ -321,7 +325,7 @@ def training_arguments(config: TrainConfig) -> Any:
     import torch
     from transformers import TrainingArguments
 
-    from rewardkit.train.launch import launched_processes
+    from rewardkit.train.launch import deepspeed_computes_bfloat16, launched_processes
 
     return TrainingArguments(
         output_dir=str(Path(config.output) / "checkpoints"),
@@ -347,7 +351,7 @@ def training_arguments(config: TrainConfig) -> Any:
         ddp_backend="gloo" if launched_processes() > 1 and not torch.cuda.is_available() else None,
         dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
         gradient_checkpointing=config.gradient_checkpointing,
-        bf16=False,
+        bf16=deepspeed_computes_bfloat16(),
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
     )

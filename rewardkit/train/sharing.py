@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rewardkit.errors import ConfigError
 from rewardkit.models.prefixes import model_inputs, require_any_mask, share_prefixes
 
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
@@ -46,8 +47,10 @@ def share_prompts(trainer: Any, *, last: bool = False) -> None:
         last: the logits are one row a sequence, at its last token (a sequence classifier), not one a token.
 
     Raises:
-        ConfigError: the model's attention takes no mask of ours.
+        ConfigError: the model's attention takes no mask of ours, or cannot be tried under DeepSpeed.
     """
+    if trainer.is_deepspeed_enabled:  # its weights are shared out before any trial
+        raise ConfigError("batching=problem is tried on whole weights first: take batching=length with DeepSpeed")
     model = trainer.model
     require_any_mask(model, max(len(row["input_ids"]) for row in trainer.train_dataset))
     trainer.shares_prompts = True

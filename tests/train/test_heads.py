@@ -85,6 +85,19 @@ def test_a_head_that_reads_means_scores_as_it_was_trained_and_is_continued(data:
     assert again.metrics["eval_loss"] == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
 
 
+def test_a_head_of_another_name_is_trained_started_and_read(data: Path, tmp_path: Path) -> None:
+    """GPT-NeoX (Pythia) calls it ``classifier``; over bfloat16 weights it is held in float32 like any other."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    tokenizer, base = build_tiny_tokenizer(), tmp_path / "base"
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    changes = {"lora": {"target_modules": ["query_key_value"]}, "head_start": 20, "dtype": "bfloat16", "max_traces": 8}
+    result = train_prm(config(base, data, tmp_path / "prm", separator=SEPARATOR, **changes))
+    assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=0.05)
+
+
 def test_a_model_that_reads_plain_text_is_trained_on_it(data: Path, tmp_path: Path) -> None:
     layout = {"format": "plain", "template": "Q: {problem}\n", "between": "\n"}
     start = load_reward_model(str(build_tiny_reward_model(tmp_path / "plain", **layout)))

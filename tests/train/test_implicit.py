@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.utils import DistributedType
 from outcomes import answers
 from tinylm import build_tiny_lm
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -28,7 +27,7 @@ from rewardkit.train.implicit_data import (
     outcome_target,
     with_mismatches,
 )
-from rewardkit.train.implicit_trainer import refuse_sharding
+from rewardkit.train.implicit_trainer import implicit_trainer
 from rewardkit.train.pairs import make_pairs
 from rewardkit.types import Problem, StepLabel, Trace
 
@@ -232,11 +231,11 @@ def test_files_of_preference_data_train_too(base: Path, tmp_path: Path) -> None:
     assert list(manifest["counts"]["train"]["left_out"].values()) == [1]
 
 
-@pytest.mark.parametrize("sharded", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sharded_weights_are_refused(sharded: DistributedType) -> None:
-    refuse_sharding(DistributedType.MULTI_CPU)
+@pytest.mark.parametrize("sharding", ["FSDP", "DEEPSPEED"])
+def test_sharded_weights_are_refused(sharding: str, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{sharding}", "true")
     with pytest.raises(ConfigError, match="gpu-ddp"):
-        refuse_sharding(sharded)
+        implicit_trainer(config(base, base, base), model=None)
 
 
 def test_soft_outcomes_stay_soft(base: Path) -> None:

@@ -55,6 +55,18 @@ def profile_environment(name: str, *options: str) -> dict[str, str]:
     return environment
 
 
+def kill_after_a_checkpoint(arguments: list[str], output: Path) -> None:
+    """Start a training, and kill all its processes once it has written a checkpoint."""
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as going:
+        deadline = time.monotonic() + 240
+        while not list(output.glob("checkpoints/checkpoint-*/trainer_state.json")):
+            assert going.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        parent = psutil.Process(going.pid)
+        for process in [*parent.children(recursive=True), parent]:  # torchrun's workers have sessions of their own
+            process.kill()
+
+
 @pytest.fixture(scope="module")
 def alone(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of one process."""
@@ -76,14 +88,7 @@ def test_two_processes_have_the_loss_curve_of_one(inputs, alone, tmp_path):
 @pytest.mark.slow
 def test_a_kill_of_two_processes_changes_nothing(inputs, alone, tmp_path):
     arguments = command(inputs, tmp_path / "prm", 4, "--accelerate", "cpu", "--processes", "2")
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as going:
-        deadline = time.monotonic() + 240
-        while not list((tmp_path / "prm").glob("checkpoints/checkpoint-*/trainer_state.json")):
-            assert going.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        parent = psutil.Process(going.pid)
-        for process in [*parent.children(recursive=True), parent]:  # torchrun's workers have sessions of their own
-            process.kill()
+    kill_after_a_checkpoint(arguments, tmp_path / "prm")
     done = run(*arguments)
     assert json.loads(done.stdout[done.stdout.index("{") :])["resumed"]
     assert losses(tmp_path / "prm") == pytest.approx(alone, abs=2e-4)
@@ -104,6 +109,66 @@ def test_two_fsdp2_processes_have_the_loss_curve_of_one(inputs, tmp_path):
     one, two = (TokenRewardModel.load(tmp_path / name) for name in ("one", "two"))
     trace = sums(1)[0].trace
     assert two.score([trace])[0].scores == pytest.approx(one.score([trace])[0].scores, abs=1e-4)
+
+
+@pytest.fixture
+def zero3(tmp_path):
+    """Makes the shipped profile of DeepSpeed one of two CPU processes."""
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+
+    def write(precision):
+        text = find_profile("deepspeed-zero3").read_text(encoding="utf-8")
+        for old, new in (
+            ("use_cpu: false", "use_cpu: true"),
+            ("mixed_precision: bf16", f"mixed_precision: {precision}"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "zero3.yaml"
+        path.write_text(text)
+        return ["--accelerate", str(path), "--processes", "2"]
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapters", [["lora=null", "learning_rate=1e-3"], []], ids=["full", "lora"])
+def test_two_zero3_processes_have_the_loss_curve_of_one(inputs, zero3, adapters, tmp_path):
+    same = [*inputs, *adapters]
+    run(*command(same, tmp_path / "one", 8, "epochs=1"))
+    run(*command(same, tmp_path / "two", 4, "epochs=1", *zero3('"no"')))
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-4)
+    one, two = (TokenRewardModel.load(tmp_path / name) for name in ("one", "two"))
+    trace = sums(1)[0].trace
+    assert two.score([trace])[0].scores == pytest.approx(one.score([trace])[0].scores, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapters", [["lora=null"], ["dtype=bfloat16"]], ids=["full", "lora"])
+def test_zero3_as_shipped_computes_in_bfloat16(inputs, alone, zero3, adapters, tmp_path):
+    run(*command([*inputs, *adapters], tmp_path / "prm", 4, "epochs=1", *zero3("bf16")))
+    (first, *_), (expected, *_) = losses(tmp_path / "prm"), alone
+    assert first == pytest.approx(expected, abs=0.02) and first != expected
+
+
+@pytest.mark.slow
+def test_zero3_goes_on_after_a_kill(inputs, zero3, tmp_path):
+    profile = zero3('"no"')
+    once, cut_off = (
+        command([*inputs, "lora=null"], tmp_path / name, 4, "epochs=1", *profile) for name in ("one", "two")
+    )
+    run(*once)
+    kill_after_a_checkpoint(cut_off, tmp_path / "two")
+    printed = run(*cut_off).stdout
+    assert json.loads(printed[printed.index("{") :])["resumed"]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-4)
+
+
+@pytest.mark.slow
+def test_what_needs_whole_weights_is_refused_under_zero3(inputs, zero3, tmp_path):
+    arguments = command([*inputs, "batching=problem"], tmp_path / "prm", 4, *zero3('"no"'))
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0 and "take batching=length with DeepSpeed" in done.stderr
 
 
 def test_accelerate_knows_every_key_of_every_profile():
