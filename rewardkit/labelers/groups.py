@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.errors import ConfigError, RewardKitError
+from rewardkit.errors import ConfigError, DataError, RewardKitError
 from rewardkit.labelers import LABELERS, GroupLabeler, load_labeler
 from rewardkit.registry import load
-from rewardkit.store.dataset import counted, from_record
+from rewardkit.store.dataset import check_labels, counted, from_record, label_record
 from rewardkit.store.state import RunState
 from rewardkit.types import StepLabel, Trace
 
@@ -153,7 +152,7 @@ def labels_of(labeler: GroupLabeler, traces: Mapping[int, Trace]) -> Labels:
 
 def _guarded(labeler: GroupLabeler, traces: list[Trace]) -> list[StepLabel]:
     try:
-        return labeler.label_group(traces)
+        return _checked(labeler.label_group(traces), traces)
     except RewardKitError:
         raise
     except Exception as error:  # a bad row is data, whatever is wrong with it
@@ -170,8 +169,18 @@ def _guarded(labeler: GroupLabeler, traces: list[Trace]) -> list[StepLabel]:
         ]
 
 
+def _checked(labels: list[StepLabel], traces: Sequence[Trace]) -> list[StepLabel]:
+    """The labels, if each is of a step of one of the traces; what the run could not store must not get into it."""
+    known = {trace.id: trace for trace in traces}
+    for label in labels:
+        try:
+            check_labels([label], known[label.trace_id])
+        except DataError as error:
+            raise ValueError(str(error)) from None
+        _plain(label)
+    return labels
+
+
 def _plain(label: StepLabel) -> dict[str, Any]:
-    values = asdict(label)
-    del values["trace_id"]
-    values["evidence"] = label.evidence.encode("utf-8", "replace").decode()  # Parquet takes no lone surrogates
-    return values
+    # Parquet takes no lone surrogates.
+    return label_record(label) | {"evidence": label.evidence.encode("utf-8", "replace").decode()}

@@ -223,35 +223,46 @@ def to_record(row: LabelledTrace) -> dict[str, Any]:
         "answer": trace.answer,
         "reference": problem.answer,
         "model": trace.model,
-        "labels": [
-            {
-                "step": index(x.step),
-                "p_correct": None if x.p_correct is None else float(x.p_correct),
-                "source": x.source,
-                "meaning": x.meaning,
-                "evidence": x.evidence,
-            }
-            for x in row.labels
-        ],
+        "labels": [label_record(label) for label in row.labels],
         "scores": None if row.scores is None else list(row.scores),
         "meta": json.dumps(dict(trace.meta), ensure_ascii=False, default=str),
         **({"images": images} if images else {}),
     }
 
 
-def checked_record(row: LabelledTrace) -> dict[str, Any]:
-    """The record of a row that came from elsewhere, if Parquet takes it and each label says something of a step.
+def label_record(label: StepLabel) -> dict[str, Any]:
+    """A label as plain values, without its trace."""
+    return {
+        "step": index(label.step),
+        "p_correct": None if label.p_correct is None else float(label.p_correct),
+        "source": label.source,
+        "meaning": label.meaning,
+        "evidence": label.evidence,
+    }
+
+
+def check_labels(labels: Iterable[StepLabel], trace: Trace) -> None:
+    """Raise unless each label says something of a step of its trace.
 
     Raises:
         DataError: a label points behind the last step, has no source or an unknown meaning.
-        Exception: of whatever kind, where a value is of a type that its column does not have.
     """
-    steps = len(row.trace.steps)
-    for label in row.labels:
+    steps = len(trace.steps)
+    for label in labels:
         if not 0 <= label.step < steps:
             raise DataError(f"a label of {label.source} is of step {label.step}, and there are {steps} (from 0)")
         if not isinstance(label.source, str) or label.meaning not in get_args(Meaning):
             raise DataError(f"a label has the source {label.source!r} and the meaning {label.meaning!r}")
+
+
+def checked_record(row: LabelledTrace) -> dict[str, Any]:
+    """The record of a row that came from elsewhere, if Parquet takes it and each label says something of a step.
+
+    Raises:
+        DataError: see `check_labels`.
+        Exception: of whatever kind, where a value is of a type that its column does not have.
+    """
+    check_labels(row.labels, row.trace)
     record = to_record(row)
     pa.array([record], _ROW)  # refuses other types, and lone surrogates
     return record

@@ -178,7 +178,9 @@ def _by_claims(trace: Trace, label: StepLabel, second: _Second) -> Found:
 
 def _claim(claim: Any, second: _Second, *, rounded: bool) -> Found:
     from rewardkit.labelers._claim_formula import claim_formula
+    from rewardkit.labelers._doubts import mixes_units
     from rewardkit.labelers._expressions import read_operand
+    from rewardkit.labelers._units import has_units
 
     right = read_operand(claim.tokens, claim.right.start, claim.right.end)
     left = read_operand(claim.tokens, claim.left.start, claim.left.end)
@@ -188,7 +190,9 @@ def _claim(claim: Any, second: _Second, *, rounded: bool) -> Found:
     found = _found(second.verifier.verify([], formula), f"{print_formula(formula)} ")
     if found[0] != 0.0 or not rounded:
         return found
-    # It was taken for true, and is not so to the letter: rounded, or read in another way.
+    # It was taken for true, and is not so to the letter: between units, rounded, or read in another way.
+    if has_units(claim) and mixes_units(claim.tokens[claim.left.start : claim.right.end]):
+        return None, f"{print_formula(formula)} [its sides have different units]"
     if left.readings | right.readings or right.calculation or left.inexact or right.inexact:
         return None, f"{print_formula(formula)} [read in another way]"
     places = min(max(left.decimals, right.decimals), 7)  # with more, a floating-point number was copied

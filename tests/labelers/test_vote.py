@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, ServerError
+from rewardkit.labelers.groups import labels_of
 from rewardkit.labelers.vote import VoteLabeler, VoteOptions
 from rewardkit.store import read_dataset
 from rewardkit.synth import SynthConfig, run_synth
-from rewardkit.types import Problem, Trace
+from rewardkit.types import Problem, StepLabel, Trace
 
 VECTORS = json.loads((Path(__file__).parents[1] / "rewards" / "vectors.json").read_text(encoding="utf-8"))["sets"]
 PROBLEM = Problem.create("how many?")
@@ -190,6 +192,26 @@ def test_a_run_that_was_stopped_goes_on_and_labels_nothing_twice(tmp_path):
     assert result.counts["labels"]["groups"] == {"correct": 8, "wrong": 0, "abstained": 1}
     [odd] = [x for row in read_dataset(result.output) for x in row.labels if x.p_correct is None]
     assert odd.evidence == "ZeroDivisionError: sheep"
+
+
+class Points:
+    """A labeler of groups that speaks of a step which the sheep do not have."""
+
+    name, meaning, unit = "points", "local", 8
+
+    def label_group(self, traces):
+        steps = [7 if trace.problem.text == "sheep?" else 0 for trace in traces]
+        return [StepLabel(t.id, i, np.float32(0.25), "points", "local") for t, i in zip(traces, steps, strict=True)]
+
+
+def test_labels_that_a_run_could_not_store_cost_their_problem_alone():
+    group = dict(enumerate(traces(["a"]) + traces(["b"], problem=Problem.create("sheep?"))))
+    [fine], [none] = labels_of(Points(), group).values()
+    assert (fine["p_correct"], type(fine["p_correct"])) == (0.25, float)
+    assert (none["p_correct"], none["evidence"]) == (
+        None,
+        "ValueError: a label of points is of step 7, and there are 1 (from 0)",
+    )
 
 
 @pytest.mark.parametrize(("overrides", "says"), [

@@ -69,6 +69,7 @@ def test_what_a_solver_cannot_be_asked_is_undecided(tmp_path):
         ("$3 * (4 + 5) = $27 in all", "agree"),
         ("266 hours / 12 = 22.166666666666668", "agree"),
         ("6/2(3) = 1", "undecided"),
+        ("1 foot = 12 inches", "undecided"),
     ],
 )
 def test_arithmetic_labels_are_checked_from_the_text(tmp_path, solver, text, outcome):
