@@ -6,9 +6,9 @@
 GRPO (`rewardkit.train.grpo`) on sums of reasoning-gym, rewarded by the majority of the group (TTRL), by EVOL-RL and by
 the true answers; held-out pass@1 and pass@8 beside the policy that was not trained, for each seed. The policy is a
 small Llama that is first taught worked sums from scratch, until it solves some of them; ``--model`` takes a real one
-instead, with LoRA, shorter problems and fewer of them. Each finished run is kept in the output folder and not made again: an interrupted
-benchmark goes on with the same command, and processes with different ``--seeds`` may share a folder that has its
-``base``.
+instead, with LoRA, shorter problems and fewer of them. Each finished run is kept in the output folder and not made
+again: an interrupted benchmark goes on with the same command, and processes with different ``--seeds`` may share a
+folder that has its ``base``.
 """
 
 from __future__ import annotations
