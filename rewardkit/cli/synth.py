@@ -86,7 +86,7 @@ def _show(result: SynthResult, export: Path | None, exported: int | None) -> Non
         rows += [("", f"{number:,} x {reason}") for reason, number in list(counts["bad_reasons"].items())[:3]]
     asked = {"tokens": result.manifest.get("usage") or {}}
     asked |= {f"asked by {name}": used for name, used in result.manifest.get("labelers", {}).items()}
-    rows += [(name, _tokens(used)) for name, used in asked.items() if used.get("prompt_tokens")]
+    rows += [(name, _tokens(used)) for name, used in asked.items() if used.get("prompt_tokens") or used.get("cached")]
     rows.append(
         ("time", f"{result.manifest['seconds']} s" + (" (already done; nothing to do)" if result.already_done else ""))
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
+
+from rewardkit.cli.synth import _show
+from rewardkit.synth import SynthResult
 
 INTERRUPTED = '''
 import signal
@@ -100,3 +104,10 @@ def test_exporting_a_run_that_generated_nothing_is_an_error(cli):
     result = cli("synth", "label-traces", "traces.limit=2", "output=out", "--export", "g.jsonl")
     assert result.returncode == 1
     assert "generated nothing" in result.stderr
+
+
+def test_a_run_that_paid_for_nothing_says_where_its_answers_came_from(capsys):
+    counts = {"traces": 2, "problems": 1, "steps": 2, "labels": {}, "bad_rows": 0}
+    used = {"requests": 2, "cached": 2, "prompt_tokens": 0, "completion_tokens": 0}
+    _show(SynthResult(Path("out"), {"counts": counts, "usage": used, "seconds": 0.1}, already_done=False), None, None)
+    assert "0 read, 0 written, 2 requests; 2 answers from the cache" in capsys.readouterr().out
