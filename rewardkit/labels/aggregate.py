@@ -198,7 +198,8 @@ def gold_verdicts(votes: Votes) -> tuple[Floats, int]:
     given = ~np.isnan(p)
     right, wrong = (given & (p == 1)).any(axis=1), (given & (p == 0)).any(axis=1)
     soft = given & (p != 0) & (p != 1)
-    if soft.any() and not sum(votes.contradictions):
+    # The mean of a 1 and a 0 lies between them too: that is no soft label, but a contradiction.
+    if (soft.sum(axis=0) > np.array(votes.contradictions)).any():
         raise DataError(
             f"{int(soft.any(axis=1).sum())} gold labels lie between 0 and 1; a gold source must decide: "
             "name a verifier or a person"

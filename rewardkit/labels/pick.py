@@ -142,4 +142,5 @@ def _features(texts: list[str]) -> Floats:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     table = HashingVectorizer(n_features=4096, token_pattern=r"\w+").transform(texts)
-    return np.asarray(TruncatedSVD(min(32, table.shape[1] - 1), random_state=0).fit_transform(table), dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):  # one text, or equal ones, vary in nothing
+        return np.asarray(TruncatedSVD(32, random_state=0).fit_transform(table), dtype=np.float64)

@@ -215,9 +215,12 @@ def test_contradictory_gold_counts_as_none_and_is_counted(tmp_path):
 
 
 def test_soft_gold_is_refused(tmp_path):
-    folder = dataset(tmp_path / "set", [[("judge", 0.7, "local")]])
-    with pytest.raises(DataError, match="between 0 and 1"):
-        gold_verdicts(read_votes(folder, ["judge"], "local"))
+    torn = [("z3", 1.0, "local"), ("z3", 0.0, "local")]
+    folder = dataset(tmp_path / "set", [[("judge", 0.7, "local")], torn])
+    for gold in (["judge"], ["judge", "z3"]):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            gold_verdicts(read_votes(folder, gold, "local"))
+    assert gold_verdicts(read_votes(folder, ["z3"], "local"))[1] == 1
 
 
 def test_meanings_never_mix(tmp_path):

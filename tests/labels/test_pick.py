@@ -91,3 +91,8 @@ def test_a_source_may_be_its_own_judge(dataset, tmp_path):
 def test_an_unknown_policy_is_named_before_what_it_might_need(dataset, tmp_path):
     with pytest.raises(ConfigError, match="there is no policy 'best'"):
         pick_traces(dataset[0], tmp_path / "next.jsonl", 8, "best")
+
+
+def test_one_trace_is_as_diverse_as_it_gets(tmp_path):
+    write_dataset(tmp_path / "set", [LabelledTrace(Trace.create(Problem.create("?"), ["a step"]))], {})
+    assert pick_traces(tmp_path / "set", tmp_path / "next.jsonl", 1, "diverse")["chosen"] == 1
