@@ -15,10 +15,18 @@ QWEN_PRM = "Qwen2ForProcessRewardModel"
 """The architecture of Qwen2.5-Math-PRM (Zhang et al. 2025, arXiv 2501.07301), which vLLM knows and transformers not."""
 QWEN_RM = "Qwen2ForRewardModel"
 """The same head with one label (Qwen2.5-Math-RM), read at the last token; vLLM knows it too."""
+HEADS = ("score", "classifier")
+"""What transformers calls a classification head: the first, or in older architectures (GPT-2, GPT-NeoX) the second."""
 VALUE_HEAD = "Qwen2ForPrmModel"
 """The architecture of Skywork-o1-Open-PRM: a causal language model with TRL's value head beside it."""
 VALUE_WEIGHT = "v_head.summary.weight"
 """The name of a value head's weight, one row; its bias is beside it."""
+
+
+def classification_head(model: Any) -> Any:
+    """The head of a classifier, under adapters or not; None where there is none."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return next((getattr(inner, name) for name in HEADS if hasattr(inner, name)), None)
 
 
 def load_token_head(name: str, *, config: Any = None, dtype: Any = None) -> Any:

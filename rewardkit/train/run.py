@@ -127,7 +127,7 @@ def _train_in_float32(model: Any) -> None:
             parameter.data = parameter.data.float()
     head = classification_head(model)
     if head is not None:
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(module.weight.dtype),))
+        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(next(module.parameters()).dtype),))
 
 
 def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
