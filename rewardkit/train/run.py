@@ -127,7 +127,12 @@ def _train_in_float32(model: Any) -> None:
             parameter.data = parameter.data.float()
     head = classification_head(model)
     if head is not None:
-        head.register_forward_pre_hook(lambda module, inputs: (inputs[0].to(next(module.parameters()).dtype),))
+        head.register_forward_pre_hook(_in_dtype_of_the_trained)
+
+
+def _in_dtype_of_the_trained(head: Any, inputs: tuple[Any, ...]) -> tuple[Any]:
+    """PEFT keeps the untrained head beside the trained one; DeepSpeed changes the dtype later."""
+    return (inputs[0].to(next(p for p in head.parameters() if p.requires_grad).dtype),)
 
 
 def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any, splits: Mapping[str, Split]) -> Any:
