@@ -204,17 +204,18 @@ class CollapseWatch:
         if len(known) < 2 * half:
             return "labels", ""
         (right, share), (right_now, share_now) = (zip(*part, strict=True) for part in (known[:half], known[-half:]))
-        if not (self._above(right, right_now) and self._above(share_now, share)):
+        # Agreement only has to point the other way: it is near its limit soon, and a fall of labels is the sign.
+        if not (self._above(right, right_now) and self._above(share_now, share, errors=1.0)):
             return "labels", ""
         return "labels", (
             f"label accuracy fell from {mean(right):.2f} to {mean(right_now):.2f} while agreement rose from "
             f"{mean(share):.2f} to {mean(share_now):.2f}: the policy agrees on errors"
         )
 
-    def _above(self, high: Sequence[float], low: Sequence[float]) -> bool:
-        """Is the mean of steps above that of others, by more than chance? A single value is taken as exact."""
+    def _above(self, high: Sequence[float], low: Sequence[float], errors: float | None = None) -> bool:
+        """Is the mean of steps above that of others, by so many standard errors? A single value is taken as exact."""
         error = math.sqrt(sum(variance(part) / len(part) for part in (high, low) if len(part) > 1))
-        return mean(high) - mean(low) > self.errors * error
+        return mean(high) - mean(low) > (self.errors if errors is None else errors) * error
 
 
 def _mean(results: Sequence[GroupResult], name: str) -> float | None:
