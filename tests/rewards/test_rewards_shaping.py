@@ -306,7 +306,7 @@ def test_chance_is_seldom_taken_for_a_collapse():
     for seed in range(20):
         watch = CollapseWatch(base_pass=0.5, k=4)
         steps = drawn(random.Random(seed), 100, right=0.5, agree=0.3)
-        warned += any([watch.update(at, step) for at, step in enumerate(steps)])
+        warned += any(watch.update(at, step) for at, step in enumerate(steps))
     assert warned <= 1
 
 
