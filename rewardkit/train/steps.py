@@ -85,20 +85,30 @@ def step_metrics(prediction: Any, loss: StepLoss | None = None) -> dict[str, flo
 
     Args:
         prediction: ``predictions`` and ``label_ids``, both of shape (rows, tokens).
-        loss: of single steps. The Trainer's own mean is over rows, each with the mean of its batch, so that it changes
-            with the batch size; this one takes its place.
+        loss: of single steps, see `mean_loss`.
     """
-    import torch
-
     kept = prediction.label_ids >= 0
     logits, targets = prediction.predictions[kept], prediction.label_ids[kept]
     found = binary_metrics(logits, targets)
     named = {name if name.startswith("prior") else f"step_{name}": value for name, value in found.items()}
-    if loss is None:
-        return named
+    return named if loss is None else {**named, **mean_loss(loss, logits, targets)}
+
+
+def mean_loss(loss: LossFunction, logits: Any, targets: Any) -> dict[str, float]:
+    """The mean loss of a step, as a metric in place of the Trainer's own.
+
+    That is a mean over rows, each with the mean of its batch, and so changes with the batch size.
+
+    Args:
+        loss: a mean over labelled steps.
+        logits: numpy, shape (steps,).
+        targets: likewise.
+    """
+    import torch
+
     with torch.no_grad():
         outputs = SimpleNamespace(logits=torch.from_numpy(logits)[:, None])
-        return {"loss": float(loss(outputs, torch.from_numpy(targets))), **named}
+        return {"loss": float(loss(outputs, torch.from_numpy(targets)))}
 
 
 def binary_metrics(logits: Any, targets: Any) -> dict[str, float]:

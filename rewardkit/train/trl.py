@@ -26,7 +26,7 @@ from rewardkit.train.batches import grouped_trainer_class
 from rewardkit.train.data import Collator, Example, Examples
 from rewardkit.train.losses import step_bce_loss, step_logits
 from rewardkit.train.sharing import share_prompts
-from rewardkit.train.steps import binary_metrics
+from rewardkit.train.steps import binary_metrics, mean_loss
 from rewardkit.types import content_id
 
 __all__ = ["PRMConfig", "PRMTrainer"]
@@ -227,4 +227,5 @@ def _log_odds(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _accuracy(prediction: Any) -> dict[str, float]:
     kept = prediction.label_ids >= 0
-    return binary_metrics(prediction.predictions[kept], prediction.label_ids[kept])
+    logits, targets = prediction.predictions[kept], prediction.label_ids[kept]
+    return {**binary_metrics(logits, targets), **mean_loss(step_bce_loss, logits, targets)}

@@ -77,6 +77,13 @@ def test_only_the_last_step_trains_where_asked_for_and_all_are_evaluated(parts, 
     assert counts == [len(row["labels"]) for row in ROWS[:8]]
 
 
+def test_the_loss_of_an_evaluation_does_not_change_with_its_batches(parts, tmp_path):
+    options = {"eval_dataset": ROWS[:8]}
+    made = [trainer(parts, ROWS[:2], tmp_path, per_device_eval_batch_size=size, **options) for size in (1, 8)]
+    found = [one.evaluate()["eval_loss"] for one in made]
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
 def test_long_rows_are_left_out_and_said_not_cut(parts, tmp_path):
     long = {"prompt": "?", "completions": ["1 + 1 = 2 " * 40, "so 2"], "labels": [True, True]}
     with pytest.warns(UserWarning, match="1 longer than 100 tokens"):
