@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rewardkit.errors import ConfigError, DataError
+from rewardkit.store.dataset import column
 from rewardkit.types import Meaning
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,7 @@ def meanings(folder: str | Path) -> dict[str, set[Meaning]]:
     """Every source of a dataset with the meanings of its labels, in order of appearance."""
     found: dict[str, set[Meaning]] = {}
     for batch in _batches(folder, ["labels"]):
-        flat = batch.column("labels").flatten()
+        flat = column(batch, "labels").flatten()
         table = pa.Table.from_arrays([flat.field("source"), flat.field("meaning")], names=["source", "meaning"])
         for row in table.group_by(["source", "meaning"]).aggregate([]).to_pylist():
             found.setdefault(row["source"], set()).add(row["meaning"])
@@ -162,13 +163,13 @@ def _batches(folder: str | Path, columns: list[str]) -> Any:
 def _read(
     batch: Any, sources: list[str], meaning: str, ids: list[str], problems: list[str], folder: Any
 ) -> dict[str, Any]:
-    lengths = batch.column("steps").value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = column(batch, "steps").value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     first = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    row, step, column, p = _opinions(batch.column("labels"), sources, meaning)
+    row, step, number, p = _opinions(column(batch, "labels"), sources, meaning)
     if len(step) and (step.min() < 0 or (step >= lengths[row]).any()):
         raise DataError(f"{folder}: a label points to a step that its trace does not have")
-    at = (first[row] + step) * max(len(sources), 1) + column
+    at = (first[row] + step) * max(len(sources), 1) + number
     size = int(first[-1]) * len(sources)
     count, total, right = (np.bincount(at, weights=w, minlength=size) for w in (None, p, p >= 0.5))
     shape = (int(first[-1]), len(sources))
@@ -182,7 +183,7 @@ def _read(
         "torn": torn,
         "trace": trace,
         "step": np.arange(len(rows)) - first[rows],
-        "scores": _scores(batch.column("scores"), lengths, first),
+        "scores": _scores(column(batch, "scores"), lengths, first),
     }
 
 
@@ -194,12 +195,12 @@ def _opinions(lists: Any, sources: list[str], meaning: str) -> tuple[Ints, Ints,
     names = flat.field("source").dictionary_encode()
     known = {name: i for i, name in enumerate(sources)}
     number = np.array([known.get(name, -1) for name in names.dictionary.to_pylist()] or [-1])
-    column = number[names.indices.to_numpy(zero_copy_only=False)]
+    asked = number[names.indices.to_numpy(zero_copy_only=False)]
     p = flat.field("p_correct").to_numpy(zero_copy_only=False).astype(np.float64)
     meant = pc.equal(flat.field("meaning"), meaning).to_numpy(zero_copy_only=False).astype(bool)
-    kept = (column >= 0) & meant & np.isfinite(p)
+    kept = (asked >= 0) & meant & np.isfinite(p)
     step = flat.field("step").to_numpy(zero_copy_only=False).astype(np.int64)
-    return row[kept], step[kept], column[kept].astype(np.int64), p[kept]
+    return row[kept], step[kept], asked[kept].astype(np.int64), p[kept]
 
 
 def _scores(lists: Any, lengths: Ints, first: Ints) -> Floats:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rewardkit.errors import DataError
-from rewardkit.store.dataset import LABEL, begin_dataset, finish_dataset, read_manifest
+from rewardkit.store.dataset import LABEL, SCHEMA, begin_dataset, column, finish_dataset, read_manifest
 from rewardkit.types import Meaning
 
 
@@ -49,7 +49,7 @@ def append_labels(
     for file in sorted((Path(folder) / "data").glob("*.parquet")):
         with (
             pq.ParquetFile(file) as parquet,
-            pq.ParquetWriter(work / file.name, parquet.schema_arrow, compression="zstd") as writer,
+            pq.ParquetWriter(work / file.name, _typed(parquet.schema_arrow), compression="zstd") as writer,
         ):
             for batch in parquet.iter_batches(batch_size=20_000):
                 made, steps = _appended(batch, done, source, meaning, p, evidence, kept)
@@ -64,7 +64,7 @@ def append_labels(
 def _appended(
     batch: Any, done: int, source: str, meaning: str, p: Any, evidence: Sequence[str], kept: Any
 ) -> tuple[Any, int]:
-    lengths = batch.column("steps").value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = column(batch, "steps").value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     steps = int(lengths.sum())
     rows = np.repeat(np.arange(len(lengths)), lengths)
     first = np.concatenate([[0], np.cumsum(lengths)])
@@ -81,15 +81,20 @@ def _appended(
         pa.array(texts, pa.string()),
     ]
     new = pa.StructArray.from_arrays(fields, fields=list(LABEL))
-    lists = batch.column("labels")
+    lists = column(batch, "labels")
     counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    every = pa.concat_arrays([lists.flatten().cast(LABEL), new])
+    every = pa.concat_arrays([lists.flatten(), new])
     row = np.concatenate([np.repeat(np.arange(len(counts)), counts), rows])
     order = np.argsort(row, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(counts)))])
-    kind = batch.schema.field("labels").type
-    merged = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), every.take(pa.array(order))).cast(kind)
-    return batch.set_column(batch.schema.get_field_index("labels"), batch.schema.field("labels"), merged), steps
+    field = SCHEMA.field("labels")
+    merged = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), every.take(pa.array(order))).cast(field.type)
+    return batch.set_column(batch.schema.get_field_index(field.name), field, merged), steps
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file with our type of labels, whoever wrote it."""
+    return schema.set(schema.get_field_index("labels"), SCHEMA.field("labels"))
 
 
 def _manifest(folder: Path, source: str, p: Any, extra: Mapping[str, Any]) -> dict[str, Any]:

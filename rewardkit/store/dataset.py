@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.abstentions import abstention
 from rewardkit.store.files import write_text
-from rewardkit.store.rows import file_digest
+from rewardkit.store.rows import file_digest, is_missing
 from rewardkit.types import Meaning, Problem, Step, StepLabel, Trace
 
 LABEL = pa.struct(
@@ -179,6 +180,30 @@ def iter_dataset(folder: str | Path) -> Iterator[LabelledTrace]:
             raise DataError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}") from None
 
 
+def column(batch: Any, name: str) -> Any:
+    """A column of `SCHEMA` in its own type, whoever wrote the file: pandas and polars have others; nulls for none.
+
+    Args:
+        batch: a `pyarrow.RecordBatch` of a dataset's file.
+        name: of `SCHEMA`.
+
+    >>> batch = pa.record_batch([pa.nulls(2)], names=["scores"])
+    >>> column(batch, "scores").type, column(batch, "labels").null_count
+    (ListType(list<item: double>), 2)
+    """
+    wanted = SCHEMA.field(name).type
+    if name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, wanted)
+    found = batch.column(name)
+    if found.type == wanted or pa.types.is_null(found.type) or name != "labels":
+        return found.cast(wanted)
+    flat, lengths = found.flatten(), found.value_lengths().fill_null(0).cast(pa.int32())
+    known = [field.name for field in flat.type]
+    parts = [flat.field(f.name).cast(f.type) if f.name in known else pa.nulls(len(flat), f.type) for f in LABEL]
+    ends = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+    return pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays(parts, fields=list(LABEL))).cast(wanted)
+
+
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a dataset folder.
 
@@ -282,11 +307,15 @@ def from_record(record: Mapping[str, Any]) -> LabelledTrace:
     meta = json.loads(record.get("meta") or "{}")
     trace = Trace(record["id"], problem, steps, record["answer"], record["model"], meta)
     labels = tuple(
-        StepLabel(trace.id, x["step"], x["p_correct"], x["source"], x["meaning"], x.get("evidence") or "")
+        StepLabel(trace.id, x["step"], _opinion(x["p_correct"]), x["source"], x["meaning"], x.get("evidence") or "")
         for x in record["labels"] or ()
     )
     scores = record.get("scores")
     return LabelledTrace(trace, labels, None if scores is None else tuple(scores))
+
+
+def _opinion(p_correct: Any) -> Any:
+    return None if is_missing(p_correct) else p_correct  # NaN is how others write an abstention
 
 
 def is_record(row: Mapping[str, Any]) -> bool:

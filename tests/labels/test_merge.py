@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rewardkit.errors import ConfigError, DataError
@@ -275,3 +277,32 @@ def test_sources_are_reported_without_merging_them(tmp_path):
     assert "no bake-off: 400 gold labels" in report_sources(tmp_path / "set", ["z3"], budget=400).warnings[-1]
     with pytest.raises(ConfigError, match="no source of meaning local beside the gold"):
         report_sources(tmp_path / "set", ["z3", "good", "twin"])
+
+
+@pytest.mark.parametrize("writer", ["pandas", "polars"])
+def test_a_dataset_that_others_wrote_again_is_read_and_merged(tmp_path, writer):
+    marks = [[("z3", float(i % 3 > 0), "local"), ("judge", None if i % 5 else 0.6, "local")] for i in range(12)]
+    folder = dataset(tmp_path / "set", marks)
+    before = read_votes(folder, ["z3", "judge"], "local")
+    written_again(next((folder / "data").glob("*.parquet")), writer)
+    after = read_votes(folder, ["z3", "judge"], "local")
+    assert np.array_equal(before.p, after.p, equal_nan=True)
+    merge_dataset(folder, tmp_path / "out", sources=["z3", "judge"], model="average")
+    assert [row.labels[-1].source for row in read_dataset(tmp_path / "out")] == ["merged"] * 12
+
+
+def written_again(file, writer):
+    """As pandas does (null scores, int64 steps, fields by name), or polars (large lists; here no evidence, and NaN)."""
+    table = pq.read_table(file)
+    rows = table.column("labels").to_pylist()
+    if writer == "pandas":
+        labels = pa.array([[dict(sorted(label.items())) for label in row] for row in rows])
+        scores = pa.nulls(len(table))
+        table = table.set_column(table.schema.get_field_index("scores"), "scores", scores)
+    else:
+        cut = [[{k: v for k, v in label.items() if k != "evidence"} for label in row] for row in rows]
+        for label in (label for row in cut for label in row if label["p_correct"] is None):
+            label["p_correct"] = float("nan")
+        labels = pa.array(cut, pa.large_list(pa.array(cut[0]).type))
+        table = table.drop_columns(["scores"])
+    pq.write_table(table.set_column(table.schema.get_field_index("labels"), "labels", labels), file)
