@@ -33,6 +33,29 @@ def check_ids(rows: Sequence[Mapping[str, Any]], vocabulary: int) -> None:
                 )
 
 
+def check_positions(rows: Sequence[Mapping[str, Any]], positions: int | None) -> None:
+    """Refuse examples that are longer than the model's positions: learned ones end there, and vLLM serves no further.
+
+    Args:
+        rows: examples; every key that ends in ``_ids`` holds token ids.
+        positions: how far they reach; None where the model does not say.
+
+    Raises:
+        DataError: an example is longer.
+
+    >>> check_positions([{"input_ids": [1, 2, 3]}], 2)
+    Traceback (most recent call last):
+    ...
+    rewardkit.errors.DataError: an example has 3 tokens, and the model reads 2; max_length=2 leaves longer ones out
+    """
+    longest = max((len(ids) for row in rows for key, ids in row.items() if key.endswith("_ids")), default=0)
+    if positions is not None and 0 < positions < longest:
+        raise DataError(
+            f"an example has {longest} tokens, and the model reads {positions}; max_length={positions} leaves longer "
+            "ones out"
+        )
+
+
 def watch_labels(trainer: Any, expected: int) -> None:
     """Assert that in the first epoch the loss sees as many labels as the data has: none lost on the way, none made up.
 

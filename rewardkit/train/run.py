@@ -15,7 +15,7 @@ from rewardkit.models.cpu import multiplies_bfloat16
 from rewardkit.models.heads import classification_head
 from rewardkit.store.files import write_text
 from rewardkit.store.rows import file_digest
-from rewardkit.train.checks import check_ids, watch_labels
+from rewardkit.train.checks import check_ids, check_positions, watch_labels
 from rewardkit.train.config import RunConfig, TrainConfig, TrainResult
 from rewardkit.types import content_id
 
@@ -141,6 +141,8 @@ def _trainer(kind: TrainingKind[Any], arguments: Any, model: Any, tokenizer: Any
     config: TrainConfig = kind.config
     rows = {name: [e.row() for e in part.examples] for name, part in splits.items()}
     check_ids(rows["train"] + rows["eval"], model.get_input_embeddings().num_embeddings)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    check_positions(rows["train"] + rows["eval"], positions)
     trainer = kind.trainer(
         model=model,
         args=arguments,

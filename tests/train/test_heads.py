@@ -11,7 +11,7 @@ from sums import losses, sums
 from tiny import SEPARATOR, build_tiny_reward_model, build_tiny_tokenizer
 from tinylm import build_tiny_lm
 
-from rewardkit.errors import ConfigError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.models import RewardModelSpec, load_reward_model
 from rewardkit.models.heads import QWEN_PRM, qwen_prm_class
 from rewardkit.store.dataset import write_dataset
@@ -96,6 +96,12 @@ def test_a_head_of_another_name_is_trained_started_and_read(data: Path, tmp_path
     changes = {"lora": {"target_modules": ["query_key_value"]}, "head_start": 20, "dtype": "bfloat16", "max_traces": 8}
     result = train_prm(config(base, data, tmp_path / "prm", separator=SEPARATOR, **changes))
     assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=0.05)
+
+
+def test_examples_longer_than_the_models_positions_are_refused(data: Path, tmp_path: Path) -> None:
+    base = build_tiny_reward_model(tmp_path / "base", max_length=30)
+    with pytest.raises(DataError, match="and the model reads 30; max_length=30 leaves longer ones out"):
+        train_prm(config(base, data, tmp_path / "prm"))
 
 
 def test_a_model_that_reads_plain_text_is_trained_on_it(data: Path, tmp_path: Path) -> None:
