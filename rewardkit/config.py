@@ -156,6 +156,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError:
         value = text
+    if isinstance(value, str) and " #" in text and text[0] not in "'\"":
+        value = text  # a name such as "runs/try #2": an override holds no comment
     *folders, last = key.split(".")
     for name in folders:
         inner = values.setdefault(name, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import model_validator
 
-from rewardkit.config import Config, load_config, read_yaml
+from rewardkit.config import Config, load_config, override_values, read_yaml
 from rewardkit.errors import ConfigError
 
 
@@ -43,6 +43,11 @@ def test_overrides_lie_over_the_recipe(tmp_path):
 @pytest.mark.parametrize(("text", "value"), [("a", ("a",)), ("[a, b]", ("a", "b")), ("[]", ())])
 def test_one_text_stands_for_a_list_of_one(text, value):
     assert load("output=x", f"data={text}").data == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("runs/try #2", "runs/try #2"), ("'a #b'", "a #b"), ("[a] # b", ["a"])])
+def test_a_number_sign_in_an_override_begins_no_comment(text, value):
+    assert override_values([f"x={text}"]) == {"x": value}
 
 
 def test_one_text_stays_a_text_where_a_text_is_wanted():
