@@ -53,7 +53,7 @@ def public(folder: Path) -> Path:
 
 def config(base: Path, data: Path, output: Path, **changes: object) -> PRMConfig:
     values = {"data": (str(data),), "output": str(output), "model": str(base), "device": "cpu", "dtype": "float32"}
-    return PRMConfig.model_validate({**values, "batch_size": 2, "log_every": 1, **changes})
+    return PRMConfig.model_validate({**values, "batch_size": 16, "log_every": 1, **changes})
 
 
 def nll(folder: Path) -> float:
@@ -107,7 +107,8 @@ def test_examples_longer_than_the_models_positions_are_refused(data: Path, tmp_p
 def test_a_model_that_reads_plain_text_is_trained_on_it(data: Path, tmp_path: Path) -> None:
     layout = {"format": "plain", "template": "Q: {problem}\n", "between": "\n"}
     start = load_reward_model(str(build_tiny_reward_model(tmp_path / "plain", **layout)))
-    result = train_prm(config(tmp_path / "plain", data, tmp_path / "prm", learning_rate=1e-12))
+    small = {"batch_size": 2, "max_traces": 8}  # several batches of evaluation, too: the loss is over all of them
+    result = train_prm(config(tmp_path / "plain", data, tmp_path / "prm", learning_rate=1e-12, **small))
     model, trace = load_reward_model(str(result.output)), sums(1)[0].trace
     assert model.encode(trace) == start.encode(trace)
     assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
