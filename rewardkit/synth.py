@@ -8,37 +8,33 @@ wrong with one row is written down in ``bad_rows.jsonl`` and counted; the rest g
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from rewardkit.config import Config
-from rewardkit.errors import DataError
+from rewardkit.errors import ConfigError, DataError
 from rewardkit.executors import Executor, ExecutorConfig, Generated, Labelled, Unit, load_executor
-from rewardkit.generate import GenerationRequest, GeneratorConfig
-from rewardkit.generate.prompt import PromptConfig, build_messages
+from rewardkit.generate import GeneratorConfig
+from rewardkit.generate.prompt import PromptConfig
 from rewardkit.generate.replay import write_generations
 from rewardkit.generate.usage import tokens, usage
-from rewardkit.store import BadRow, LabelledTrace, load_traces, write_dataset
+from rewardkit.store import BadRow, LabelledTrace, write_dataset
 from rewardkit.store.config import ProblemsConfig as ProblemsConfig
 from rewardkit.store.config import SourceConfig as SourceConfig
 from rewardkit.store.config import TracesConfig as TracesConfig
 from rewardkit.store.dataset import counted, from_record, read_manifest
 from rewardkit.store.files import write_text
-from rewardkit.store.rows import Source
-from rewardkit.store.sources import carried
 from rewardkit.store.state import RunState
 from rewardkit.store.versions import versions
-from rewardkit.text.answers import extract_answer
-from rewardkit.text.split import SplitRule, split_steps
-from rewardkit.types import Problem, Trace, content_id
+from rewardkit.synth_work import BadItem, GenerateWork, LabelWork, Maker, Work
+from rewardkit.text.split import SplitRule
 
 _ROWS_PER_WORKER = 64
 """Existing traces that are labelled between two writes to disk, for each process."""
@@ -134,6 +130,8 @@ def run_synth(config: SynthConfig, progress: Progress | None = None) -> SynthRes
     from rewardkit.labelers.pool import close_all
 
     names, groups = load_labelers(config.labelers, config.labeler_options)
+    if groups and config.traces and config.traces.only:
+        raise ConfigError(f"traces.only is for labelers of single traces; {next(iter(groups))} needs all of a problem")
     work: Work = GenerateWork(config) if config.problems else LabelWork(config)
     tally: Counter[str] = Counter()
     executor = load_executor(
@@ -194,124 +192,6 @@ def export_generations(folder: str | Path, path: str | Path) -> int:
         return write_generations(path, (g for g in state.all_generations() if g["finish_reason"] != "error"))
 
 
-class Work(Protocol):
-    """A fixed list of items, each of which becomes one trace."""
-
-    ids: list[str]
-    inputs: dict[str, str]
-    bad: tuple[BadRow, ...]
-
-    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
-        """What must be generated before the items from `start` up to `stop` have traces; nothing once it is stored."""
-        ...
-
-    def stored(self, generated: Generated) -> list[dict[str, Any]]:
-        """What was generated as the run keeps it: with what `write_generations` needs."""
-        ...
-
-    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
-        """For each item from `start` up to `stop`, the function that makes its trace (or raises, for a bad row)."""
-        ...
-
-    def where(self, position: int) -> str:
-        """How to name an item to a person."""
-        ...
-
-
-class GenerateWork:
-    """Problems times samples, each answered by a generator."""
-
-    def __init__(self, config: SynthConfig) -> None:
-        assert config.problems is not None
-        self._config = config
-        source = config.problems
-        loaded = source.load()
-        self._items = [(p, sample) for p in loaded.rows for sample in range(config.generator.samples)]
-        self.ids = [content_id("item", problem.id, sample) for problem, sample in self._items]
-        self.inputs = {source.source: loaded.digest}
-        if config.generator.source is not None:
-            self.inputs[config.generator.source] = Source(config.generator.source).digest()
-        self.bad = loaded.bad
-
-    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
-        """See `Work`. A batch is asked for as a whole: its sampling is seeded as one."""
-        missing = None in state.generations(start, stop)
-        return [self._request(position) for position in range(start, stop)] if missing else []
-
-    def stored(self, generated: Generated) -> list[dict[str, Any]]:
-        """See `Work`."""
-        items = self._items[generated.start : generated.start + len(generated.answers)]
-        return [
-            {**asdict(answer), "problem_id": problem.id, "prompt": problem.text, "sample": sample}
-            for (problem, sample), answer in zip(items, generated.answers, strict=True)
-        ]
-
-    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
-        """See `Work`."""
-        for (problem, sample), value in zip(self._items[start:stop], state.generations(start, stop), strict=True):
-            assert value is not None
-            yield lambda p=problem, s=sample, v=value: _generated_trace(p, s, v, self._config.split)  # type: ignore[misc]
-
-    def where(self, position: int) -> str:
-        """See `Work`."""
-        problem, sample = self._items[position]
-        return f"problem {problem.id} sample {sample}"
-
-    def _request(self, position: int) -> GenerationRequest:
-        problem, sample = self._items[position]
-        id = self.ids[position]
-        messages = build_messages(problem, self._config.prompt)
-        return GenerationRequest(id, problem, sample, messages, item_seed(self._config.seed, id))
-
-
-class LabelWork:
-    """Existing traces."""
-
-    def __init__(self, config: SynthConfig) -> None:
-        assert config.traces is not None
-        source = config.traces
-        loaded = load_traces(
-            source.source,
-            source.limit,
-            offset=source.offset,
-            subset=source.subset,
-            split=source.split,
-            steps=config.split,
-            strip_annotations=source.strip_annotations,
-            images=source.images,
-        )
-        self._rows = loaded.rows
-        self.ids = [row.trace.id for row in loaded.rows]
-        self.inputs = {source.source: loaded.digest}
-        self.bad = loaded.bad
-
-    def requests(self, state: RunState, start: int, stop: int) -> list[GenerationRequest]:
-        """See `Work`: nothing is generated."""
-        return []
-
-    def stored(self, generated: Generated) -> list[dict[str, Any]]:
-        """See `Work`: nothing was generated."""
-        raise AssertionError("existing traces are labelled alone")
-
-    def traces(self, state: RunState, start: int, stop: int) -> Iterator[Callable[[], LabelledTrace]]:
-        """See `Work`."""
-        for row in self._rows[start:stop]:
-            yield lambda r=row: r  # type: ignore[misc]
-
-    def where(self, position: int) -> str:
-        """See `Work`."""
-        return f"trace {self.ids[position]}"
-
-
-def item_seed(seed: int, id: str) -> int:
-    """The seed of one item: a number below 2**31, from the run's seed and the item's id.
-
-    >>> item_seed(0, "a") == item_seed(0, "a"), item_seed(0, "a") == item_seed(1, "a")
-    (True, False)
-    """
-    return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:4], "big") >> 1
-
-
 def _work_off(
     config: SynthConfig, work: Work, executor: Executor, state: RunState, progress: Progress | None, tally: Counter[str]
 ) -> None:
@@ -322,7 +202,7 @@ def _work_off(
     total, size = len(work.ids), config.generator.batch_size
     if config.traces is not None:  # nothing is generated: batches may be as long as the processes like them
         size = max(size, _ROWS_PER_WORKER * config.label_workers)
-    made: dict[int, list[LabelledTrace | str]] = {}
+    made: dict[int, list[LabelledTrace | dict[str, Any] | str]] = {}
 
     def unit(start: int) -> Unit:
         stop = min(start + size, total)
@@ -355,28 +235,12 @@ def _work_off(
             progress(done, total, dict(tally))
 
 
-def _made(make: Callable[[], LabelledTrace]) -> LabelledTrace | str:
+def _made(make: Maker) -> LabelledTrace | dict[str, Any] | str:
     try:
         return make()
     except Exception as error:  # a bad row is data, whatever is wrong with it
         reason = str(error) if isinstance(error, BadItem) else f"trace: {type(error).__name__}: {error}"
         return " ".join(reason.split())
-
-
-class BadItem(Exception):
-    """An item that gives no trace, with a reason made for people."""
-
-
-def _generated_trace(problem: Problem, sample: int, value: dict[str, Any], rule: SplitRule) -> LabelledTrace:
-    if value["finish_reason"] == "error":
-        raise BadItem(value["error"] or "the generator gave no text")
-    steps = [span.text for span in split_steps(value["text"], by=rule)]
-    if not value["text"].strip():
-        raise BadItem("the response is empty")
-    meta = {"finish_reason": value["finish_reason"], "tokens": value["tokens"]}
-    meta |= carried(problem)
-    answer = extract_answer(value["text"])
-    return LabelledTrace(Trace.create(problem, steps, answer, model=value["model"], sample=sample, meta=meta))
 
 
 def _export(config: SynthConfig, work: Work, state: RunState) -> dict[str, Any]:

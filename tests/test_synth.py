@@ -11,7 +11,7 @@ import pytest
 from rewardkit.config import load_config
 from rewardkit.errors import ConfigError, DataError
 from rewardkit.generate.replay import read_generations, write_generations
-from rewardkit.store import load_problems, load_traces, read_dataset
+from rewardkit.store import iter_dataset, load_problems, load_traces, read_dataset
 from rewardkit.store.dataset import to_record
 from rewardkit.synth import SynthConfig, export_generations, run_synth
 
@@ -276,3 +276,37 @@ def test_a_row_of_ours_that_somebody_filled_otherwise_costs_that_row_alone(tmp_p
     overrides = [f"traces.source={tmp_path / 'mine.jsonl'}", "labelers=[arithmetic]", f"output={tmp_path / 'out'}"]
     counts = run_synth(load_config(SynthConfig, "synth", "label-traces", overrides)).counts
     assert (counts["traces"], counts["bad_rows"]) == (1, 1)
+
+
+@pytest.fixture
+def two_of_twenty(tmp_path):
+    """A dataset without labels, and the overrides that label two of its traces."""
+    values = ["traces.source=sample:processbench-gsm8k", "traces.limit=20", "labelers=[]", f"output={tmp_path / 'a'}"]
+    run_synth(load_config(SynthConfig, "synth", "label-traces", values))
+    ids = [row.trace.id for row in iter_dataset(tmp_path / "a")][3:5]
+    (tmp_path / "next.jsonl").write_text("".join(json.dumps({"trace_id": id, "by": "random"}) + "\n" for id in ids))
+    only = [f"traces.source={tmp_path / 'a'}", f"traces.only={tmp_path / 'next.jsonl'}", f"output={tmp_path / 'b'}"]
+    return ids, only
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_the_chosen_traces_are_labelled_and_the_others_stay(two_of_twenty, tmp_path, workers):
+    ids, only = two_of_twenty
+    overrides = [*only, "labelers=[arithmetic]", f"label_workers={workers}"]
+    run_synth(load_config(SynthConfig, "synth", "label-traces", overrides))
+    before, after = (list(iter_dataset(tmp_path / name)) for name in "ab")
+    assert [row.trace for row in after] == [row.trace for row in before]
+    assert [row.trace.id for row in after if any(x.source == "arithmetic" for x in row.labels)] == ids
+    assert all(row.labels[: len(old.labels)] == old.labels for old, row in zip(before, after, strict=True))
+
+
+def test_what_cannot_be_labelled_alone_is_refused(two_of_twenty, tmp_path):
+    _, only = two_of_twenty
+    with pytest.raises(ConfigError, match="vote needs all of a problem"):
+        run_synth(load_config(SynthConfig, "synth", "label-traces", [*only, "labelers=[vote]"]))
+    (tmp_path / "next.jsonl").write_text('{"trace_id": "strange"}\n')
+    with pytest.raises(DataError, match="names 1 traces that are not here, such as strange"):
+        run_synth(load_config(SynthConfig, "synth", "label-traces", [*only, "labelers=[arithmetic]"]))
+    (tmp_path / "next.jsonl").write_text('{"id": "strange"}\n')
+    with pytest.raises(DataError, match="has no trace_id"):
+        run_synth(load_config(SynthConfig, "synth", "label-traces", [*only, "labelers=[arithmetic]"]))

@@ -38,4 +38,8 @@ def select(
         print_json(found)
         return
     rows = [("traces", f"{found['chosen']:,} of {found['candidates']:,}, {found['random']:,} of them at random")]
-    panel(f"chosen by {policy}", [*rows, ("repeats left out", f"{found['duplicates']:,}"), ("file", str(output))])
+    rows += [("repeats left out", f"{found['duplicates']:,}"), ("file", str(output))]
+    run = (
+        f"rewardkit synth label-traces traces.source={directory} traces.only={output} output=FOLDER labelers=[VERIFIER]"
+    )
+    panel(f"chosen by {policy}", rows, [("let a verifier label them", run)])

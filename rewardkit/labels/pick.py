@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rewardkit.labels.select import POLICIES, rank, trace_values, with_random_sh
 from rewardkit.labels.votes import Votes, choose_sources, meanings, read_votes
 from rewardkit.store.dataset import LabelledTrace, iter_dataset
 from rewardkit.store.files import write_text
+from rewardkit.store.rows import BadRow, Source, read_rows
 
 Floats = NDArray[np.float64]
 
@@ -91,6 +92,27 @@ def pick_traces(
         "random": min(random, len(chosen)),
         "duplicates": duplicates,
     }
+
+
+def read_chosen(path: str, known: Collection[str]) -> frozenset[str]:
+    """The ids of a file of `rewardkit select`.
+
+    Args:
+        path: of the file.
+        known: the ids that there are.
+
+    Raises:
+        DataError: it cannot be read, a line has no ``trace_id``, or an id is not known.
+    """
+    chosen = []
+    for where, row in read_rows(Source(path)):
+        if isinstance(row, BadRow) or not isinstance(row.get("trace_id"), str):
+            raise DataError(f"{path}: {where} has no trace_id; give a file that `rewardkit select` wrote")
+        chosen.append(row["trace_id"])
+    strange = set(chosen).difference(known)
+    if strange:
+        raise DataError(f"{path} names {len(strange):,} traces that are not here, such as {min(strange)}")
+    return frozenset(chosen)
 
 
 def _meant(known: Any, wanted: list[str]) -> tuple[list[str], Any]:

@@ -57,6 +57,8 @@ class TracesConfig(SourceConfig):
 
     Attributes:
         strip_annotations: remove GSM8K's ``<<48/2=24>>``.
+        only: a file of `rewardkit select`: the traces that it names are labelled, the others stay as they are.
     """
 
     strip_annotations: bool = True
+    only: str | None = None
