@@ -126,6 +126,7 @@ class CollapseWatch:
         share: a mean majority share from which on votes say nothing more ...
         entropy: ... if their mean entropy is below this.
         answered: a share of answered completions below which nobody answers.
+        abstained: a share of groups without any reward above which nothing is learned.
 
     >>> from rewardkit.rewards import Group
     >>> from rewardkit.rewards.self_vote import ttrl
@@ -148,9 +149,10 @@ class CollapseWatch:
         share: float = 0.95,
         entropy: float = 0.1,
         answered: float = 0.2,
+        abstained: float = 0.9,
     ) -> None:
         self.base_pass, self.k, self.margin, self.errors = base_pass, k, margin, errors
-        self.share, self.entropy, self.answered = share, entropy, answered
+        self.share, self.entropy, self.answered, self.abstained = share, entropy, answered, abstained
         self.history: list[tuple[int, StepHealth]] = []
         self._recent: deque[StepHealth] = deque(maxlen=window)
         self._warned: set[str] = set()
@@ -162,10 +164,13 @@ class CollapseWatch:
         self._recent.append(health)
         if len(self._recent) < (self._recent.maxlen or 1):
             return []
-        found = {k: text for k, text in (self._pass(), self._votes(), self._empty(), self._labels()) if text}
+        found = {k: text for k, text in self._signs() if text}
         new = [f"step {step}: {text}" for sign, text in found.items() if sign not in self._warned]
         self._warned |= set(found)
         return new
+
+    def _signs(self) -> tuple[tuple[str, str], ...]:
+        return self._pass(), self._votes(), self._empty(), self._labels(), self._unrewarded()
 
     def _window(self, name: str) -> float | None:
         return _average([v for h in self._recent if (v := getattr(h, name)) is not None])
@@ -192,6 +197,12 @@ class CollapseWatch:
         if value >= self.answered:
             return "empty", ""
         return "empty", f"only {value:.0%} of the completions have an answer; look at some before going on"
+
+    def _unrewarded(self) -> tuple[str, str]:
+        value = self._window("abstained") or 0.0
+        if value <= self.abstained or self._empty()[1]:
+            return "unrewarded", ""
+        return "unrewarded", f"{value:.0%} of the groups get no reward at all: nothing is learned from them"
 
     def _labels(self) -> tuple[str, str]:
         """Agreement grows while the label gets worse: the policy teaches itself an error."""

@@ -327,6 +327,12 @@ def test_nobody_answering_is_told():
     assert warning.startswith("step 7: only 0% of the completions have an answer")
 
 
+def test_a_run_without_any_reward_is_told():
+    group = Group.create("p", boxed("4", "5"), step_scores=[(), ()])
+    (warning,) = CollapseWatch(window=1).update(3, [process(group)])
+    assert warning == "step 3: 100% of the groups get no reward at all: nothing is learned from them"
+
+
 def test_a_healthy_run_is_quiet():
     watch = CollapseWatch(base_pass=0.9, k=2, window=1)
     assert [w for step in range(5) for w in watch.update(step, results("4", "4", "4", "5"))] == []
