@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -113,8 +113,24 @@ def build_model(kind: Kind, base: str) -> Any:
         model = get_peft_model(model, adapters)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules does not fit '{config.model}': {error}") from None
+    _require_targets(model, lora.target_modules, config.model)
     _train_in_float32(model)
     return model
+
+
+def _require_targets(model: Any, wanted: Sequence[str], name: str) -> None:
+    """PEFT is content with one name that fits: of a model with fused layers it would adapt a part, in silence."""
+    import torch
+
+    found = model.base_model.targeted_module_names
+    lacking = [target for target in wanted if not any(f".{path}".endswith(f".{target}") for path in found)]
+    if lacking:
+        linear = [path for path, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+        layers = {path.rpartition(".")[2] for path in (*found, *linear)} - {"base_layer", "default", "original_module"}
+        raise ConfigError(
+            f"lora.target_modules: '{name}' has no {', '.join(lacking)}; name some of its own linear layers: "
+            + ", ".join(sorted(layers))
+        )
 
 
 def _train_in_float32(model: Any) -> None:

@@ -98,6 +98,12 @@ def test_a_head_of_another_name_is_trained_started_and_read(data: Path, tmp_path
     assert nll(result.output) == pytest.approx(result.metrics["eval_loss"], abs=0.05)
 
 
+def test_adapters_that_would_fit_a_part_of_the_model_are_refused(data: Path, tmp_path: Path) -> None:
+    base = build_tiny_reward_model(tmp_path / "base")
+    with pytest.raises(ConfigError, match="has no qkv_proj; .* layers: down_proj, gate_proj, k_proj, o_proj, "):
+        train_prm(config(base, data, tmp_path / "prm", lora={"target_modules": ["qkv_proj", "o_proj"]}))
+
+
 def test_examples_longer_than_the_models_positions_are_refused(data: Path, tmp_path: Path) -> None:
     base = build_tiny_reward_model(tmp_path / "base", max_length=30)
     with pytest.raises(DataError, match="and the model reads 30; max_length=30 leaves longer ones out"):
