@@ -28,7 +28,7 @@ from rewardkit.generate.usage import tokens, usage
 from rewardkit.store import BadRow, LabelledTrace, write_dataset
 from rewardkit.store.config import ProblemsConfig as ProblemsConfig
 from rewardkit.store.config import SourceConfig as SourceConfig
-from rewardkit.store.config import TracesConfig as TracesConfig
+from rewardkit.store.config import TracesToLabelConfig
 from rewardkit.store.dataset import counted, from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.state import RunState
@@ -63,7 +63,7 @@ class SynthConfig(Config):
     """
 
     problems: ProblemsConfig | None = None
-    traces: TracesConfig | None = None
+    traces: TracesToLabelConfig | None = None
     generator: GeneratorConfig = GeneratorConfig()
     prompt: PromptConfig = PromptConfig()
     split: SplitRule = "lines"

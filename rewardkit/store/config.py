@@ -53,12 +53,20 @@ class ProblemsConfig(SourceConfig):
 
 
 class TracesConfig(SourceConfig):
-    """Existing traces to label.
+    """Existing traces.
 
     Attributes:
         strip_annotations: remove GSM8K's ``<<48/2=24>>``.
-        only: a file of `rewardkit select`: the traces that it names are labelled, the others stay as they are.
     """
 
     strip_annotations: bool = True
+
+
+class TracesToLabelConfig(TracesConfig):
+    """Existing traces to label.
+
+    Attributes:
+        only: a file of `rewardkit select`: the traces that it names are labelled, the others stay as they are.
+    """
+
     only: str | None = None
