@@ -29,7 +29,8 @@ from rewardkit.store import BadRow, LabelledTrace, write_dataset
 from rewardkit.store.config import ProblemsConfig as ProblemsConfig
 from rewardkit.store.config import SourceConfig as SourceConfig
 from rewardkit.store.config import TracesToLabelConfig
-from rewardkit.store.dataset import counted, from_record, read_manifest
+from rewardkit.store.counts import counted
+from rewardkit.store.dataset import from_record, read_manifest
 from rewardkit.store.files import write_text
 from rewardkit.store.state import RunState
 from rewardkit.store.versions import versions

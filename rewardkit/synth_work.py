@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rewardkit.executors import Generated
 from rewardkit.generate import GenerationRequest
 from rewardkit.generate.prompt import build_messages
-from rewardkit.store import BadRow, LabelledTrace, load_traces
+from rewardkit.store import BadRow, LabelledTrace
 from rewardkit.store.dataset import checked_record
 from rewardkit.store.rows import Source
 from rewardkit.store.sources import carried
@@ -102,16 +102,7 @@ class LabelWork:
     def __init__(self, config: SynthConfig) -> None:
         assert config.traces is not None
         source = config.traces
-        loaded = load_traces(
-            source.source,
-            source.limit,
-            offset=source.offset,
-            subset=source.subset,
-            split=source.split,
-            steps=config.split,
-            strip_annotations=source.strip_annotations,
-            images=source.images,
-        )
+        loaded = source.load(config.split)
         self._rows = loaded.rows
         self.ids = [row.trace.id for row in loaded.rows]
         self.inputs = {source.source: loaded.digest}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rewardkit.errors import ConfigError, DataError, RewardKitError
 from rewardkit.labelers import LABELERS, GroupLabeler, load_labeler
 from rewardkit.registry import load
-from rewardkit.store.dataset import check_labels, counted, from_record, label_record
+from rewardkit.store.counts import counted
+from rewardkit.store.dataset import check_labels, from_record, label_record
 from rewardkit.store.state import RunState
 from rewardkit.types import StepLabel, Trace
 

@@ -16,7 +16,8 @@ from rewardkit.errors import ConfigError, DataError
 from rewardkit.labels.aggregate import stack_features
 from rewardkit.labels.audit import Audit, audit, disagreeing_neighbours, out_of_fold, text_features
 from rewardkit.labels.votes import Votes, meanings, read_votes
-from rewardkit.store.dataset import LabelledTrace, iter_dataset, origin, read_dataset, verdict, write_dataset
+from rewardkit.store.counts import verdict
+from rewardkit.store.dataset import LabelledTrace, iter_dataset, origin, read_dataset, write_dataset
 from rewardkit.types import Meaning, StepLabel
 
 Floats = NDArray[np.float64]

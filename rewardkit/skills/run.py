@@ -31,7 +31,6 @@ from rewardkit.skills.profile import (
     refuse_shared,
 )
 from rewardkit.skills.teacher import known_names, list_skills, missing, solve, tag, write_problems
-from rewardkit.store import load_traces
 from rewardkit.store.config import ProblemsConfig, TracesConfig
 from rewardkit.store.files import write_text
 from rewardkit.store.state import FOLDER, RunState
@@ -114,16 +113,7 @@ def run_skills(config: SkillsConfig, progress: Progress | None = None) -> Skills
 
 def _sources(config: SkillsConfig) -> tuple[list[Trace], list[Problem], list[Problem], dict[str, str]]:
     """The failures, the pool and the problems of evaluation, which share none; and the hashes of what was read."""
-    traces = load_traces(
-        config.failures.source,
-        config.failures.limit,
-        offset=config.failures.offset,
-        subset=config.failures.subset,
-        split=config.failures.split,
-        strip_annotations=config.failures.strip_annotations,
-        images=config.failures.images,
-    )
-    pool, evaluation = config.pool.load(), config.evaluation.load()
+    traces, pool, evaluation = config.failures.load(), config.pool.load(), config.evaluation.load()
     refuse_shared([row.trace.problem for row in traces.rows], evaluation.rows, "failures")
     refuse_shared(pool.rows, evaluation.rows, "pool")
     readable = [row for row in traces.rows if not image_fault(row.trace.problem)]

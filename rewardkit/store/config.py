@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from rewardkit.config import Config
-from rewardkit.store.sources import Loaded, load_problems
+from rewardkit.store.dataset import LabelledTrace
+from rewardkit.store.sources import Loaded, load_problems, load_traces
+from rewardkit.text.split import SplitRule
 from rewardkit.types import Problem
 
 
@@ -60,6 +62,19 @@ class TracesConfig(SourceConfig):
     """
 
     strip_annotations: bool = True
+
+    def load(self, steps: SplitRule = "lines") -> Loaded[LabelledTrace]:
+        """The traces, cut into steps by a rule where they come in one piece; see `load_traces` for what it raises."""
+        return load_traces(
+            self.source,
+            self.limit,
+            offset=self.offset,
+            subset=self.subset,
+            split=self.split,
+            steps=steps,
+            strip_annotations=self.strip_annotations,
+            images=self.images,
+        )
 
 
 class TracesToLabelConfig(TracesConfig):
