@@ -98,14 +98,20 @@ def _usage_or_fault(error: Exception) -> int:
     return fail("this is a fault of RewardKit; please report it with the lines above", code=2)
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+_FULL = "make room or choose another place"
+_DENIED = "give the user who runs this the right to it, or choose another place"
+_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _DENIED),
+    **dict.fromkeys((errno.EROFS, errno.ENOTDIR, errno.EISDIR), "choose another place"),
+}
 
 
 def _disk(error: Exception) -> str:
     """What is the matter with the disk, where an error says that something is; else nothing."""
     if isinstance(error, OSError) and error.errno in _DISK:
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{os.strerror(error.errno)}; make room or choose another place, and run the same command again"
+        return f"{place}{os.strerror(error.errno)}; {_DISK[error.errno]}, and run the same command again"
     # SQLite's, which keeps the state of runs; its module is not loaded for the sake of an error that did not come.
     if type(error).__module__ == "sqlite3" and any(word in str(error) for word in ("full", "readonly", "disk I/O")):
         return f"the state of the run cannot be written ({error}); make room, and run the same command again"

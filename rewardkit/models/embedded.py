@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewardkit.errors import ConfigError
+from rewardkit.models.weights import share_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _convert(source: Path, target: Path) -> None:
             del model.config.quantization_config
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
+    share_weights(target)
 
 
 def _require_gguf() -> None:

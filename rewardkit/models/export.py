@@ -31,6 +31,7 @@ from rewardkit.models.noise import measure_noise
 from rewardkit.models.presets import preset_spec
 from rewardkit.models.probes import probe_traces
 from rewardkit.models.spec import FILE, NO_REFERENCE, RewardModelSpec
+from rewardkit.models.weights import share_weights
 from rewardkit.text.encode import EncodedSteps
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
@@ -152,6 +153,7 @@ def _write(
         model.to(getattr(torch, kept)).save_pretrained(base, save_original_format=not renamed)
         tokenizer.save_pretrained(base)
         spec.save(base)
+        share_weights(work)
     return encoded, expected
 
 

@@ -255,6 +255,7 @@ def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     from rewardkit.models.embedded import quiet_transformers
+    from rewardkit.models.weights import share_weights
 
     lora = kind.config.lora is not None
     target = folder / "adapter" if lora else folder
@@ -268,6 +269,7 @@ def save_weights(kind: Kind, folder: Path, trainer: Any, tokenizer: Any) -> bool
             unset_hf_deepspeed_config()  # or this process alone would wait for the others to share the base out
             merge_adapter(kind, target).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    share_weights(folder)
     return True
 
 

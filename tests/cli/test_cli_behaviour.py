@@ -133,7 +133,7 @@ def test_a_fault_of_ours_is_exit_code_2_with_the_traceback(tmp_path):
     ("error", "words"),
     [
         (OSError(errno.ENOSPC, "no", "out.jsonl"), "out.jsonl: No space left on device; make room"),
-        (PermissionError(errno.EACCES, "no", "out.jsonl"), "out.jsonl: Permission denied; make room or choose another"),
+        (PermissionError(errno.EACCES, "no", "out.jsonl"), "out.jsonl: Permission denied; give the user who runs this"),
         (sqlite3.OperationalError("database or disk is full"), "the state of the run cannot be written"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import public_models as public
 import pytest
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 def scores(folder):
     return [s.scores for s in load_local_model(folder, dtype="float32").score(probe_traces())]
+
+
+def umask():
+    current = os.umask(0o022)
+    os.umask(current)
+    return current
 
 
 def assert_same(one, other):
@@ -72,6 +79,8 @@ def test_an_adapter_is_merged_with_its_head(lora, tmp_path):
     assert_same(scores(tmp_path / "out"), expected)
     assert not (tmp_path / "out" / "adapter_config.json").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["out"], "no working folder is left"
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "out").iterdir() if p.is_file()}
+    assert set(modes.values()) == {0o666 & ~umask()}, "a server that runs as another user reads it"
 
 
 def test_an_adapter_is_parted_from_its_head(lora, tmp_path):
