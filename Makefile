@@ -1,7 +1,7 @@
 # make demo    install into .venv and run the whole path once: labels, a trained model, a served score, a page
 # make test    install and run every test, the slow ones too
 # make lint    ruff and mypy
-# make lock    resolve requirements/cpu.in into requirements/cpu.lock anew
+# make lock    resolve requirements/*.in into requirements/*.lock anew
 
 PYTHON ?= $(shell python3 -c 'import sys; print("python3" if sys.version_info[:2] == (3, 11) else "python3.11")')
 # Where torch for the CPU comes from when no package index that pip knows has it.
@@ -52,7 +52,11 @@ $(PROBLEMS): $(STAMP)
 
 lock: $(STAMP)
 	$(PIP) uv
-	$(BIN)/uv pip compile requirements/cpu.in --overrides requirements/cpu.overrides --python-version 3.11 \
-		--python-platform x86_64-unknown-linux-gnu --quiet --no-annotate \
-		$(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--extra-index-url $(TORCH_INDEX)) \
-		--custom-compile-command 'make lock' --output-file $(LOCK)
+	$(call resolve,cpu)
+	$(call resolve,serve-cpu)
+
+# The second keeps to the versions of the first, which are the ones that are tested.
+resolve = $(BIN)/uv pip compile requirements/$(1).in --overrides requirements/cpu.overrides --python-version 3.11 \
+	--python-platform x86_64-unknown-linux-gnu --quiet --no-annotate --no-emit-package rewardkit \
+	$(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--extra-index-url $(TORCH_INDEX)) \
+	--custom-compile-command 'make lock' --output-file requirements/$(1).lock

@@ -61,10 +61,21 @@ def test_lock_satisfies_every_requirement():
     assert [str(r) for r in wanted if not r.specifier.contains(locked.get(_tidy(r.name), "0"), prereleases=True)] == []
 
 
+@pytest.mark.parametrize("file", ["cpu.lock", "serve-cpu.lock"])
 @pytest.mark.parametrize("name", ["torchvision", "torchaudio", "torchcodec", "triton"])
-def test_lock_holds_no_cuda_build(name):
-    lock = (ROOT / "requirements" / "cpu.lock").read_text(encoding="utf-8")
+def test_lock_holds_no_cuda_build(name, file):
+    lock = (ROOT / "requirements" / file).read_text(encoding="utf-8")
     assert not re.search(rf"^{name}==", lock, re.MULTILINE)
+
+
+def test_the_image_serves_with_the_versions_that_are_tested_and_has_every_extra_of_the_api():
+    tested, image = (set(re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.M))
+                     for name in ("cpu.lock", "serve-cpu.lock"))  # fmt: skip
+    assert image < tested
+    names = {_tidy(line.split("==")[0]) for line in image}
+    extras = PROJECT["optional-dependencies"]
+    wanted = [PROJECT["dependencies"], *(extras[k] for k in ("cpu", "graders", "verify", "traces"))]
+    assert {_tidy(Requirement(text).name) for group in wanted for text in group} <= names
 
 
 def _tidy(name: str) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CHUNK_VALUES = 2**24
 """The most logits that are held at once: 64 MiB in float32."""
 
+TILE_ROWS, TILE_VALUES = 1024, 2**19
+"""The same on a CPU, where logits that stay in a core's cache are a third cheaper than those that go through memory."""
+
 _lock = threading.RLock()  # a head without its forward must not be met by another thread
 
 
@@ -221,11 +224,11 @@ def _function() -> Any:
         def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, targets: Any) -> Any:
             values = torch.empty(len(hidden), device=hidden.device)
             slopes = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-            for rows in _chunks(len(hidden), len(weight)):
-                logs = F.linear(hidden[rows], weight, bias).float().log_softmax(-1)
-                values[rows] = logs.gather(1, targets[rows, None])[:, 0]
-                if slopes is not None:
-                    torch.sub(weight[targets[rows]], logs.exp_().to(weight.dtype) @ weight, out=slopes[rows])
+            in_tiles = hidden.device.type == "cpu"
+            for rows in _slices(len(hidden), TILE_ROWS) if in_tiles else _chunks(len(hidden), len(weight)):
+                slope = None if slopes is None else slopes[rows]
+                pick = _tiled if in_tiles else _whole
+                values[rows] = pick(hidden[rows], weight, bias, targets[rows], slope)
             ctx.save_for_backward(hidden, weight, bias, targets, slopes)
             return values
 
@@ -251,6 +254,60 @@ def _function() -> Any:
     return SelectedLogProbs
 
 
+def _whole(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, slopes: Any
+) -> torch.Tensor:
+    """Log-probabilities of the targets, and into ``slopes``, unless None, their gradients by ``hidden``."""
+    import torch
+    import torch.nn.functional as F
+
+    logs = F.linear(hidden, weight, bias).float().log_softmax(-1)
+    values = logs.gather(1, targets[:, None])[:, 0]
+    if slopes is not None:
+        torch.sub(weight[targets], logs.exp_().to(weight.dtype) @ weight, out=slopes)
+    return values
+
+
+def _tiled(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, slopes: Any
+) -> torch.Tensor:
+    """`_whole` some words at a time, with a running softmax: exponentials are rescaled when a larger logit comes."""
+    import torch
+
+    size = max(1, TILE_VALUES // len(hidden))
+    # Fresh memory for each tile would be slower than what is computed in it.
+    tile = torch.empty(len(hidden) * size)
+    product = None if hidden.dtype == torch.float32 else torch.empty(len(hidden) * size, dtype=hidden.dtype)
+    highest = torch.full((len(hidden), 1), torch.finfo(torch.float32).min)
+    total, picked = torch.zeros_like(highest), torch.zeros_like(highest)
+    mean = None if slopes is None else torch.zeros(hidden.shape)
+    for words in _slices(len(weight), size):
+        shape = len(hidden), len(weight[words])
+        logits = tile[: shape[0] * shape[1]].view(shape)
+        if product is None:
+            torch.mm(hidden, weight[words].T, out=logits)
+        else:
+            logits.copy_(torch.mm(hidden, weight[words].T, out=product[: logits.numel()].view(shape)))
+        if bias is not None:
+            logits += bias[words]
+        places = targets[:, None] - words.start
+        inside = (places >= 0) & (places < logits.shape[1])
+        picked = torch.where(inside, logits.gather(1, places.clamp_(0, logits.shape[1] - 1)), picked)
+        raised = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        shrink = highest.sub_(raised).exp_()
+        weights = logits.sub_(raised).exp_()
+        total = total.mul_(shrink).add_(weights.sum(-1, keepdim=True))
+        if mean is not None:
+            mean.mul_(shrink).add_(weights.to(weight.dtype) @ weight[words])
+        highest = raised
+    if mean is not None:
+        torch.sub(weight[targets], mean.div_(total).to(weight.dtype), out=slopes)
+    return (picked - highest - total.log())[:, 0]
+
+
 def _chunks(rows: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, CHUNK_VALUES // vocabulary)
-    return (slice(i, i + size) for i in range(0, rows, size))
+    return _slices(rows, max(1, CHUNK_VALUES // vocabulary))
+
+
+def _slices(length: int, size: int) -> Iterator[slice]:
+    return (slice(i, i + size) for i in range(0, length, size))

@@ -34,10 +34,14 @@ def model(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-@pytest.fixture
-def small_chunks(monkeypatch):
-    """So that even these rows need several chunks."""
-    monkeypatch.setattr(logprobs, "CHUNK_VALUES", 900)
+@pytest.fixture(params=["tiles", "chunks"])
+def small_chunks(monkeypatch, request):
+    """So that even these rows need several chunks: as on a CPU, and as on a GPU."""
+    for name, value in {"CHUNK_VALUES": 900, "TILE_VALUES": 900, "TILE_ROWS": 4}.items():
+        monkeypatch.setattr(logprobs, name, value)
+    if request.param == "chunks":
+        monkeypatch.setattr(logprobs, "TILE_ROWS", 2)
+        monkeypatch.setattr(logprobs, "_tiled", logprobs._whole)
 
 
 def plain(model, ids, start):
@@ -84,6 +88,21 @@ def test_a_head_with_a_bias_gets_its_gradient_too(small_chunks):
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_logits_and_forbidden_words_are_as_in_the_whole_softmax(small_chunks, dtype):
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(7, 4, dtype=dtype) * 30, torch.randn(400, 4, dtype=dtype)
+    bias = torch.zeros(400, dtype=dtype)
+    bias[:300] = -torch.inf
+    hidden.requires_grad_(True)
+    targets = torch.randint(300, 400, (7,))
+    values = selected_logprobs(hidden, weight, bias, targets)
+    whole = torch.nn.functional.linear(hidden, weight, bias).float().log_softmax(-1)[torch.arange(7), targets]
+    assert values.tolist() == pytest.approx(whole.tolist(), rel=1e-5, abs=1e-5)
+    mine, theirs = (torch.autograd.grad(v.sum(), hidden)[0] for v in (values, whole))
+    assert torch.allclose(mine, theirs, atol=1e-5 if dtype == torch.float32 else 0.05)
+
+
 def test_no_more_than_a_chunk_of_logits_is_ever_formed(model, small_chunks, monkeypatch):
     sizes = []
     linear = torch.nn.functional.linear
@@ -93,11 +112,18 @@ def test_no_more_than_a_chunk_of_logits_is_ever_formed(model, small_chunks, monk
         return linear(values, weight, bias)
 
     monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    tiles, product = [0], torch.mm
+
+    def watched_product(left, right, **kwargs):
+        tiles.append(len(left) * right.shape[1])
+        return product(left, right, **kwargs)
+
+    monkeypatch.setattr(torch, "mm", watched_product)
     model.requires_grad_(True)
     rows = [(list(range(1, 60)), 1)] * 4
     response_logprobs(model, pad_responses(rows)).sum().backward()
     heads = [size for size in sizes if size % model.config.vocab_size == 0 and size > 64 * 59 * 4]
-    assert heads == []
+    assert heads == [] and max(tiles) <= 900
 
 
 def test_the_head_is_as_before_afterwards(model):
