@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def share_weights(folder: Path) -> None:
-    """Give every ``.safetensors`` below a folder the mode of the JSON file beside it, which is the user's umask at work.
+    """Give every ``.safetensors`` below a folder the mode of the JSON file beside it, which follows the umask.
 
     safetensors writes through a temporary file that its owner alone may read, whatever the umask says, so that a server
     that runs as another user, as one in a container does, could not open the model.
