@@ -31,7 +31,7 @@ def train(
     from rewardkit.train import KINDS, POLICIES, RunConfig, TrainConfig, load_kind
     from rewardkit.train import train as run
     from rewardkit.train.hub import push_model
-    from rewardkit.train.launch import is_first_process, launch
+    from rewardkit.train.launch import is_first_process, launch, leave_group
 
     given = list(arguments or [])
     flags = [*([f"--push={push}"] if push else []), *(["--private"] if private else [])]
@@ -42,6 +42,7 @@ def train(
     recipe, overrides = split_arguments(given)
     config: RunConfig = load_config(TrainConfig, "train", recipe, [*kind, *overrides])
     result = run(config)
+    leave_group()
     if not is_first_process():
         return
     pushed = push_model(result.output, push, private=private) if push else None

@@ -74,6 +74,19 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def leave_group() -> None:
+    """Close the connections between the processes of this run, if there are several.
+
+    A process that ends with them open may abort in the destructor of one of their threads; its launcher then ends the
+    others, of which the first may still be writing the model.
+    """
+    if launched_processes() > 1:
+        import torch.distributed as distributed
+
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
 def launched_processes() -> int:
     """How many processes a launcher started, this one among them."""
     return int(os.environ.get("WORLD_SIZE", "1"))

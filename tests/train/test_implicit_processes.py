@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from outcomes import answers
 from tinylm import build_tiny_lm
+from torch import distributed
 
 from rewardkit.store.dataset import write_dataset
+from rewardkit.train.launch import leave_group
 
 pytestmark = pytest.mark.slow
 
@@ -35,3 +37,12 @@ def test_two_processes_train_as_one_does(tmp_path):
     both = train_losses(tmp_path, "both", 4, "--accelerate", "cpu", "--processes", "2")
     assert both == pytest.approx(alone, abs=2e-4)
     assert abs(alone[-1] - 0.5) > 1e-3
+
+
+def test_a_process_that_is_done_leaves_the_others(tmp_path, monkeypatch):
+    """With its connections open it may abort at its end, and the launcher then ends the process that writes."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    leave_group()
+    assert not distributed.is_initialized()
+    leave_group()
