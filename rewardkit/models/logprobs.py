@@ -274,6 +274,7 @@ def _tiled(
     """`_whole` some words at a time, with a running softmax: exponentials are rescaled when a larger logit comes."""
     import torch
 
+    hidden = hidden.to(weight.dtype)  # mixed precision gives bfloat16 states to a head in float32
     size = max(1, TILE_VALUES // len(hidden))
     # Fresh memory for each tile would be slower than what is computed in it.
     tile = torch.empty(len(hidden) * size)

@@ -103,6 +103,19 @@ def test_large_logits_and_forbidden_words_are_as_in_the_whole_softmax(small_chun
     assert torch.allclose(mine, theirs, atol=1e-5 if dtype == torch.float32 else 0.05)
 
 
+@pytest.mark.parametrize("states", [torch.float32, torch.bfloat16])
+def test_mixed_precision_meets_a_head_in_float32(small_chunks, states):
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(7, 16).to(states).requires_grad_(True), torch.randn(400, 16)
+    targets = torch.randint(400, (7,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        values = selected_logprobs(hidden, weight, None, targets)
+        values.sum().backward()
+    whole = (hidden.detach().float() @ weight.T).log_softmax(-1)[torch.arange(7), targets]
+    assert values.tolist() == pytest.approx(whole.tolist(), abs=0.2)
+    assert hidden.grad is not None and hidden.grad.dtype == states
+
+
 def test_no_more_than_a_chunk_of_logits_is_ever_formed(model, small_chunks, monkeypatch):
     sizes = []
     linear = torch.nn.functional.linear
