@@ -72,9 +72,14 @@ class Problem:
     ) -> Problem:
         """Make a problem whose id is the hash of its prompt, answer and images.
 
+        Raises:
+            TypeError: the answer is no text.
+
         >>> Problem.create("What is 2+2?", "4").id
         'e0b7b1ca7b96a556'
         """
+        if not isinstance(answer, str | None):
+            raise TypeError(f"the answer of a problem is text, not {type(answer).__name__}: give {str(answer)!r}")
         messages = prompt if isinstance(prompt, str) else tuple(dict(m) for m in prompt)
         pictures = tuple(images)
         hashed = [hashlib.sha256(i).hexdigest() if isinstance(i, bytes) else i for i in pictures]
@@ -133,11 +138,20 @@ class Trace:
     ) -> Trace:
         """Make a trace whose id is the hash of its problem, model, steps and sample number.
 
+        Raises:
+            TypeError: the steps are one string, or something else than text.
+
         >>> trace = Trace.create(Problem.create("1+1?"), ["1 + 1 = 2\\n", "#### 2"], "2")
         >>> trace.response
         '1 + 1 = 2\\n#### 2'
         """
+        if isinstance(steps, str):
+            raise TypeError("the steps of a trace are a list: cut a response by split_steps, or give [response]")
         made = tuple(s if isinstance(s, Step) else Step(s) for s in steps)
+        for step in made:
+            if not isinstance(step.text, str):
+                hint = ": give its .text" if hasattr(step.text, "text") else ""
+                raise TypeError(f"a step of a trace is text, not {type(step.text).__name__}{hint}")
         known = dict(meta or {})
         if sample:
             known["sample"] = sample

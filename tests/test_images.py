@@ -78,7 +78,7 @@ def test_a_chat_cannot_make_anybody_fetch_something(part, tmp_path):
     with pytest.raises(DataError):
         build_messages(Problem.create(chat), PromptConfig())
     (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": chat}) + "\n" + json.dumps({"prompt": "fine?"}))
-    assert len(load_problems(str(tmp_path / "p.jsonl")).bad) == 1
+    assert len(load_problems(tmp_path / "p.jsonl").bad) == 1
 
 
 def test_images_stand_before_the_question():
@@ -124,8 +124,8 @@ def test_a_run_carries_images_from_the_file_to_the_dataset(folder, tmp_path):
 
 def test_paths_of_a_dataset_stay_paths_until_there_is_a_folder(folder, tmp_path):
     write_dataset(tmp_path / "d", [LabelledTrace(Trace.create(Problem.create("?", images=["a.png"]), ["a"]))], {})
-    assert load_traces(str(tmp_path / "d")).rows[0].trace.problem.images == ("a.png",)
-    assert load_traces(str(tmp_path / "d"), images=str(folder)).rows[0].trace.problem.images == (png(),)
+    assert load_traces(tmp_path / "d").rows[0].trace.problem.images == ("a.png",)
+    assert load_traces(tmp_path / "d", images=str(folder)).rows[0].trace.problem.images == (png(),)
 
 
 def test_the_kinds_are_told_by_their_first_bytes():

@@ -124,3 +124,6 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
         print(__version__)
         raise typer.Exit
+    from rewardkit.models.cpu import keep_freed_memory  # here, since it loads what `--help` need not wait for
+
+    keep_freed_memory()

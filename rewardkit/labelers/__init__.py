@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from rewardkit.config import validate
+from rewardkit.config import Config, validate
 from rewardkit.errors import ConfigError
 from rewardkit.registry import load
 from rewardkit.types import Meaning, StepLabel, Trace
@@ -89,6 +89,8 @@ def load_labeler(name: str, *, allow_code: bool = False, options: Mapping[str, A
         raise ConfigError(f"labeler '{name}' runs programs that a model wrote; to let it, set allow_code: true")
     taken = getattr(kind, "Options", None)
     if taken is not None:
+        if not (isinstance(taken, type) and issubclass(taken, Config)):
+            raise ConfigError(f"labeler '{name}': its Options is no class that inherits from rewardkit.config.Config")
         return kind(validate(taken, dict(options or {}), f"labeler_options.{name}"))
     if options:
         raise ConfigError(f"labeler '{name}' has no options; remove labeler_options.{name}")

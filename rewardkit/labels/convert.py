@@ -62,7 +62,8 @@ def prefix_to_local(labels: Sequence[StepLabel]) -> list[StepLabel]:
     """Local labels from prefix ones: right before the first error, wrong at it, not known after it.
 
     Assumes that the annotator looked at every step in order, as ProcessBench's and PRM800K's do. A first error that
-    comes right after an abstention may lie in the step before: it is not known then which one is wrong.
+    comes right after an abstention may lie in the step before: it is not known then which one is wrong. Soft labels go
+    on as they are, which is exact for labels of 0 and 1 alone.
 
     >>> prefix = [StepLabel("t", i, p, "human", "prefix") for i, p in enumerate([1.0, 0.0, 0.0])]
     >>> [label.p_correct for label in prefix_to_local(prefix)]

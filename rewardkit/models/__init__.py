@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -43,7 +44,7 @@ class RewardModel(Protocol):
         ...
 
 
-def load_reward_model(name: str, **options: Any) -> RewardModel:
+def load_reward_model(name: str | PathLike[str], **options: Any) -> RewardModel:
     """Load a reward model from a folder, or connect to one that is served.
 
     Args:
@@ -60,6 +61,7 @@ def load_reward_model(name: str, **options: Any) -> RewardModel:
     ...
     rewardkit.errors.ConfigError: there is no model folder no/such/folder
     """
+    name = fspath(name)
     if name.startswith(("http://", "https://")):
         from rewardkit.models.remote import RemoteRewardModel
 

@@ -1,13 +1,17 @@
-"""What makes torch fast on this CPU: how many threads, and in which precision."""
+"""What makes torch fast on this CPU: how many threads, in which precision, and where its memory comes from."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
 
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Names of instructions that multiply bfloat16, on x86 and on Arm."""
+
+_MALLOC_OPTIONS = {-3: 32 << 20, -1: 2**31 - 1, -2: 64 << 20}
+"""glibc's M_MMAP_THRESHOLD (at most 32 MiB), M_TRIM_THRESHOLD and M_TOP_PAD, in bytes; see mallopt(3)."""
 
 
 def use_best_threads() -> int:
@@ -32,6 +36,21 @@ def use_best_threads() -> int:
     times = {n: sum(_seconds(n) for _ in range(3)) for n in (1, cores)}
     torch.set_num_threads(min(times, key=lambda n: times[n]))
     return torch.get_num_threads()
+
+
+def keep_freed_memory() -> bool:
+    """Have this process keep the memory that it frees, so that the next layer need not ask the system for it.
+
+    glibc maps the activations of a layer anew each time, and the kernel fills all of their pages with zeros first: a
+    twentieth of the time of scoring on a CPU (``benchmarks/allocator.py``). ``MALLOC_...`` and ``GLIBC_TUNABLES``,
+    where they are set, are left as they are; so is an allocator that is not glibc's.
+
+    Returns:
+        Whether it was set.
+    """
+    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    mallopt = None if chosen or os.name != "posix" else getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(option, value) for option, value in _MALLOC_OPTIONS.items())
 
 
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

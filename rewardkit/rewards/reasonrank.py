@@ -23,7 +23,7 @@ def reasonrank(group: Group, *, compat: str | None = None) -> GroupResult:
             with the gold's, an id past the list is dropped unnoticed, and id 0 is the last document.
 
     Raises:
-        DataError: the group lacks the reference or one of the lists.
+        DataError: the group lacks the reference or one of the lists, or its reference names an item twice.
 
     >>> meta = {"initial_list": ["d1", "d2", "d3"], "relevant_docids": ["d2"]}
     >>> texts = [f"<think>r</think><answer>{order}</answer>" for order in ("[2] > [1] > [3]", "[2] > [2] > [9]")]
@@ -37,6 +37,8 @@ def reasonrank(group: Group, *, compat: str | None = None) -> GroupResult:
         )
     gold, documents = ids_of(group.reference), [str(d) for d in group.meta["initial_list"]]
     relevant = [str(d) for d in group.meta["relevant_docids"]]
+    if not compat and len(set(gold)) < len(gold):
+        raise DataError(f"group '{group.id}': its reference {group.reference!r} names an item twice")
     if not relevant:
         raise (
             authors_error(KeyError, f"group '{group.id}' has no relevant document")

@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from typing import Any, Generic, TypeVar
 
 from rewardkit.errors import DataError
@@ -50,7 +51,7 @@ class Loaded(Generic[T]):
 
 
 def load_problems(
-    source: str,
+    source: str | PathLike[str],
     limit: int | None = None,
     *,
     offset: int = 0,
@@ -78,6 +79,7 @@ def load_problems(
     >>> problem.answer
     '4'
     """
+    source = fspath(source)
     if is_made(source):
         return _made(source, options or {}, limit, offset)
     if options:
@@ -99,7 +101,7 @@ def _made(source: str, options: Mapping[str, Any], limit: int | None, offset: in
 
 
 def load_traces(
-    source: str,
+    source: str | PathLike[str],
     limit: int | None = None,
     *,
     offset: int = 0,
@@ -124,7 +126,7 @@ def load_traces(
     Raises:
         DataError: the source cannot be read, or no row of it is a trace.
     """
-    where = Source(source, subset, split)
+    where = Source(fspath(source), subset, split)
     if where.path is not None and where.path.is_dir():
         rows: Iterable[tuple[str, Any]] = ((r.trace.id, r) for r in iter_dataset(where.path))
         return _load(where, rows, limit, offset, lambda row: [_seen(row, images)], lambda r: r.trace.id)

@@ -6,9 +6,9 @@
     group_answers(["1/2", "", "0.5"]) -> [[0, 2], [1]]
 
 Conventions. Numbers are compared exactly: 0.5 = 1/2 = 50%, but 0.333 is not 1/3. Units are not compared. So that
-equality stays transitive, 50% is not 50 (math-verify calls it equal to both); `matches_reference` accepts it where the
-reference is 50, because data sets leave out a unit that the question asks for. Prose beside a number or a formula is
-never judged.
+equality stays transitive, 50% is not 50 (math-verify calls it equal to both); `matches_reference` takes one for the
+other, because a question that asks for a percentage is answered either way, by data sets as by models. Prose beside a
+number or a formula is never judged.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class AnswerChecker:
         return self._formulas_equal(one, two)
 
     def matches_reference(self, answer: str, reference: str) -> bool | None:
-        """`equal`, and an answer of ``50%`` also matches the bare reference ``50``."""
+        """`equal`, and a percent sign on one side alone may be left out: ``50%`` also matches ``50``."""
         verdict = self.equal(answer, reference)
-        short = without_units(answer)
-        if verdict is False and short.endswith("%") and "%" not in without_units(reference):
-            return self.equal(short[:-1], reference)
+        one, other = without_units(answer), without_units(reference)
+        if verdict is False and one.endswith("%") != other.endswith("%"):
+            return self.equal(one.removesuffix("%"), other.removesuffix("%"))
         return verdict
 
     def group(self, answers: Sequence[str | None]) -> list[list[int]]:
@@ -136,8 +136,8 @@ def answers_equal(first: str, second: str) -> bool | None:
 def matches_reference(answer: str, reference: str) -> bool | None:
     """`AnswerChecker.matches_reference` of the shared checker.
 
-    >>> matches_reference("50%", "50"), answers_equal("50%", "50")
-    (True, False)
+    >>> matches_reference("50%", "50"), matches_reference("50", "50%"), answers_equal("50%", "50")
+    (True, True, False)
     """
     return default_checker().matches_reference(answer, reference)
 

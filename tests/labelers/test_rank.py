@@ -87,7 +87,7 @@ def test_the_query_and_the_documents_are_put_in_as_they_are():
 def run(tmp_path):
     rows = [{**GOLD, "response": said(order), "model": order} for order in ("[2] > [1] > [3]", "[1] > [3] > [2]", "x")]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert load_problems(str(tmp_path / "t.jsonl")).rows[0].answer == "[2] > [1] > [3]"
+    assert load_problems(tmp_path / "t.jsonl").rows[0].answer == "[2] > [1] > [3]"
     config = {"traces": {"source": str(tmp_path / "t.jsonl")}, "labelers": ["rank"], "output": str(tmp_path / "run")}
     return run_synth(validate(SynthConfig, {**config, "split": "lines"}, "test"))
 

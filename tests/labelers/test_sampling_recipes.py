@@ -96,7 +96,7 @@ def test_skills_with_a_recorded_teacher(tmp_path, answers):
         questions.extend(requests)
         return [Generation(r.id, "", "stop", 0, "none") for r in requests]
 
-    missing(record, [row.trace for row in load_traces(str(answers)).rows], skills)
+    missing(record, [row.trace for row in load_traces(answers).rows], skills)
     read = len(questions)
     tag(record, load_problems("sample:gsm8k-train", 30).rows, skills)
     records = [
@@ -117,7 +117,7 @@ def test_skills_with_a_recorded_teacher(tmp_path, answers):
 def test_rank_with_recorded_rankings(tmp_path):
     row = {"query": "q", "documents": ["a", "b"], "relevant_docids": ["2"]}
     problems = write(tmp_path / "r.jsonl", [row])
-    prompt = load_problems(str(problems)).rows[0].text
+    prompt = load_problems(problems).rows[0].text
     texts = ["<think>b\n\nfits</think>\n\n<answer>[2] > [1]</answer>", "<think></think><answer>[1] > [2]</answer>"]
     records = [{"prompt": prompt, "sample": i, "text": text} for i, text in enumerate(texts)]
     given = [f"problems.source={problems}", "generator.kind=replay", "generator.samples=2"]

@@ -85,7 +85,7 @@ def test_a_folder_with_an_adapter_holds_both_models_in_one(folders, tmp_path):
     policy.merge_and_unload().save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(folders[1]).save_pretrained(tmp_path)
     RewardModelSpec(kind="implicit", beta=0.1, reference=str(folders[1])).save(tmp_path)
-    one, two = load_reward_model(str(tmp_path)), load_reward_model(str(tmp_path), reference=str(folders[1]))
+    one, two = load_reward_model(tmp_path), load_reward_model(tmp_path, reference=str(folders[1]))
     assert hasattr(one.model, "disable_adapter")
     assert not hasattr(two.model, "disable_adapter")
     assert one.score([TRACE])[0].raw == pytest.approx(two.score([TRACE])[0].raw, abs=1e-4)
@@ -97,7 +97,7 @@ def test_a_missing_reference_is_a_clear_error(folders, tmp_path):
     AutoTokenizer.from_pretrained(folders[0]).save_pretrained(tmp_path)
     RewardModelSpec(kind="implicit", beta=0.1, reference=str(tmp_path / "gone")).save(tmp_path)
     with pytest.raises(ConfigError, match="reference=FOLDER names another"):
-        load_reward_model(str(tmp_path))
-    assert load_reward_model(str(tmp_path), reference="none").spec.reference == "none"
+        load_reward_model(tmp_path)
+    assert load_reward_model(tmp_path, reference="none").spec.reference == "none"
     with pytest.raises(ConfigError, match="beta and reference"):
         ImplicitRewardModel.check_spec(RewardModelSpec(kind="implicit"))

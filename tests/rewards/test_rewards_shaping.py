@@ -139,6 +139,9 @@ def test_missing_columns_are_named():
         reasonrank(Group.create("q", ["x"], reference="[1]"))
     with pytest.raises(DataError, match="no relevant"):
         rank("[1] > [2] > [3] > [4]", relevant_docids=[])
+    twice = Group.create("q", ["x"], reference="[1] > [1]", meta={"initial_list": ["a"], "relevant_docids": ["a"]})
+    with pytest.raises(DataError, match="group 'q': its reference .* names an item twice"):
+        reasonrank(twice)
 
 
 def test_the_answer_tags_are_found_in_time_of_the_text():

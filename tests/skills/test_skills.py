@@ -101,7 +101,7 @@ def test_problems_are_chosen_as_the_profile_weighs_their_skills(config):
     assert 6 <= halves <= 11, "three in four, drawn without replacement"
     counts = result.manifest["counts"]
     assert counts["failures"] == 4 and counts["pool_without_verdict"] == 1 and counts["skills"] == 2
-    assert load_problems(str(result.output / "problems.jsonl")).rows[0].answer == "2"
+    assert load_problems(result.output / "problems.jsonl").rows[0].answer == "2"
     readings = [json.loads(line) for line in (result.output / "readings.jsonl").read_text().splitlines()]
     assert [r["missing"] for r in readings] == [["fractions"]] * 3 + [["unit conversion"]], "magic is no skill"
 

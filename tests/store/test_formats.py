@@ -98,7 +98,7 @@ def test_there_and_back_is_the_same_row(name):
 def test_files_of_each_format_are_sources_of_traces(name, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(ROWS[name]) + "\n", encoding="utf-8")
-    rows = load_traces(str(path)).rows
+    rows = load_traces(path).rows
     assert {label.p_correct for row in rows for label in row.labels} <= {0.0, 1.0}
     assert all(row.labels for row in rows)
 
@@ -220,7 +220,7 @@ def test_export_counts_what_a_format_cannot_say(tmp_path):
     rows = [from_trl_stepwise(STEPWISE), with_labels(trace, [], "trl", "prefix")]
     written, left_out = export_format(tmp_path / "out.jsonl", rows, "math-shepherd", "trl")
     assert (written, left_out) == (1, {"it has no label of 'trl'": 1})
-    again = load_traces(str(tmp_path / "out.jsonl")).rows
+    again = load_traces(tmp_path / "out.jsonl").rows
     assert [x.p_correct for x in again[0].labels] == [1.0, 0.0]
     with pytest.raises(DataError, match="nothing to write as fover with the labels of 'nobody'|as trl-unpaired"):
         export_format(tmp_path / "none.jsonl", rows, "trl-unpaired", "nobody")

@@ -47,7 +47,7 @@ def test_malformed_lines_are_kept_with_number_and_reason(tmp_path):
 def test_bytes_that_are_not_utf8_cost_one_line(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"question": "\xff"}\n' + json.dumps(GOOD).encode() + b"\n")
-    loaded = load_problems(str(path))
+    loaded = load_problems(path)
     assert len(loaded.rows) == 1
     assert loaded.bad[0].reason.startswith("not UTF-8")
 
@@ -67,7 +67,7 @@ def test_a_number_of_thousands_of_digits_costs_one_line(tmp_path):
 def test_the_mark_that_windows_puts_first_costs_nothing(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n")
-    loaded = load_problems(str(path))
+    loaded = load_problems(path)
     assert (len(loaded.rows), loaded.bad) == (1, ())
 
 
@@ -94,7 +94,7 @@ def test_the_same_rows_in_every_container_are_the_same_problems(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (tmp_path / "a.json").write_text(json.dumps(rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    found = {path.suffix: load_problems(str(path)).rows for path in tmp_path.iterdir()}
+    found = {path.suffix: load_problems(path).rows for path in tmp_path.iterdir()}
     assert len(found) == 4
     assert all(problems == found[".jsonl"] for problems in found.values())
 
@@ -121,7 +121,7 @@ def test_nothing_readable_is_one_clear_error(tmp_path, name, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        load_problems(str(path))
+        load_problems(path)
 
 
 def test_offset_and_limit_take_a_window():
@@ -225,5 +225,5 @@ def test_a_file_of_rewardkits_own_rows_is_read_with_its_labels(tmp_path):
     rows = load_traces("sample:processbench-gsm8k", 3).rows
     write_dataset(tmp_path / "made", rows, {})
     (parquet,) = (tmp_path / "made" / "data").glob("*.parquet")
-    assert load_traces(str(parquet)).rows == load_traces(str(tmp_path / "made")).rows
-    assert [row.labels for row in load_traces(str(parquet)).rows] == [row.labels for row in rows]
+    assert load_traces(parquet).rows == load_traces(tmp_path / "made").rows
+    assert [row.labels for row in load_traces(parquet).rows] == [row.labels for row in rows]

@@ -110,7 +110,9 @@ def test_threads_share_a_checker(checker):
 def test_a_percentage_matches_a_reference_without_its_sign():
     assert matches_reference("50%", "50") is True
     assert matches_reference("50%", "0.5") is True
-    assert matches_reference("50", "50%") is False
+    assert matches_reference("50", r"50\%") is True
+    assert matches_reference("5", "50%") is False
+    assert matches_reference("0.5", "50") is False
     assert matches_reference("50%", "500") is False
 
 

@@ -176,12 +176,12 @@ def samples_of(rows: Sequence[LabelledTrace], n: int | None) -> tuple[list[list[
 
 
 def classes_of(group: Sequence[LabelledTrace]) -> list[int]:
-    """One number a solution, equal where the answers are; -1 where there is none, which never votes."""
+    """One number a solution, equal where the answers are; -1 where there is none or an empty one: it never votes."""
     from rewardkit.text.answers import group_answers
 
     classes = [-1] * len(group)
     for number, members in enumerate(group_answers([row.trace.answer for row in group])):
         for index in members:
-            if group[index].trace.answer is not None:
+            if (group[index].trace.answer or "").strip():
                 classes[index] = number
     return classes

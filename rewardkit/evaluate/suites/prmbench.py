@@ -154,7 +154,10 @@ def prmbench_trace(row: Mapping[str, Any]) -> LabelledTrace:
     if not isinstance(question, str) or name not in CLASSES:
         raise DataError("modified_question must be text, and classification one of PRMBench's nine classes")
     original = str(row.get("original_question", question))
-    meta = {"class": name, "id": str(row.get("idx", "")), "original": content_id(original)}
+    number = row.get("idx")
+    if number is None:  # rows without a number are told apart by what they hold
+        number = content_id(question, steps)
+    meta = {"class": name, "id": str(number), "original": content_id(original)}
     trace = Trace.create(Problem.create(question), steps, model="PRMBench", meta=meta)
     reason = str(row.get("reason") or "")
     labels = tuple(

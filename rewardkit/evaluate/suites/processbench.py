@@ -72,6 +72,9 @@ class ProcessBench:
         unlabelled = sum(not any(x.source == "human" for x in row.labels) for row in loaded.rows)
         if unlabelled:
             raise DataError(f"{config.data}: {unlabelled} rows have no first-error label (the key 'label')")
+        held = sorted({str(row.trace.meta["subset"]) for row in loaded.rows})
+        if config.threshold_on not in (None, *held):
+            raise ConfigError(f"threshold_on: no subset {config.threshold_on} is read; there are: {', '.join(held)}")
         return loaded
 
     def measure(self, rows: Sequence[LabelledTrace], setting: Setting) -> Measured:

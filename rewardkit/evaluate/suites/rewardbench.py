@@ -67,11 +67,14 @@ class RewardBench:
         by_subset: dict[str, list[Pair]] = defaultdict(list)
         for pair in pairs:
             by_subset[str(pair[0].trace.meta["subset"])].append(pair)
+        missing = sorted(set(config.subsets or ()) - set(by_subset))
+        if by_subset and missing:
+            raise DataError(f"{config.data} has no subset {missing[0]}; it holds: {', '.join(sorted(by_subset))}")
         wanted = [name for name in by_subset if config.subsets is None or name in config.subsets]
         kept = [pair for name in wanted for pair in draw(by_subset[name], config.max_rows, config.seed)]
         if not kept:
             why = f"; the first fault is at {bad[0].where}: {bad[0].reason}" if bad else ""
-            raise DataError(f"{config.data} gives no pair; its subsets: {', '.join(by_subset) or 'none'}{why}")
+            raise DataError(f"{config.data} gives no pair{why}")
         rows = [
             tagged(row, pair=number, chosen=chosen)
             for number, pair in enumerate(kept)

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from rewardkit.errors import DataError
+from rewardkit.evaluate.suites.best_of_n import classes_of
+from rewardkit.store import LabelledTrace
+from rewardkit.types import Problem, Trace
 
 
 def write(path, problems):
@@ -62,3 +65,10 @@ def test_solutions_without_a_verdict_or_without_company_are_clear_errors(measure
         measured("best-of-n", likes("7"), data=write(tmp_path / "a.jsonl", [(None, ["7", "8"])]))
     with pytest.raises(DataError, match="at least 2 solutions"):
         measured("best-of-n", likes("7"), data=write(tmp_path / "b.jsonl", [("7", ["7"])]))
+
+
+def test_an_empty_answer_never_votes():
+    problem = Problem.create("1+1?", "2")
+    group = [LabelledTrace(Trace.create(problem, ["a"], answer=answer)) for answer in ("", "2", " ", None, "2.0")]
+    assert classes_of(group)[1] == classes_of(group)[4] >= 0
+    assert [number < 0 for number in classes_of(group)] == [True, False, True, True, False]

@@ -84,6 +84,14 @@ def test_bad_and_repeated_rows_are_counted_once(measured, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("number", [{}, {"idx": None}], ids=["left out", "null"])
+def test_rows_without_a_number_are_all_counted_and_equal_ones_once(measured, tmp_path, number):
+    lines = [{k: v for k, v in row("circular", k).items() if k != "idx"} | number for k in (1, 2, 3, 3)]
+    (tmp_path / "bare.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    result = measured("prmbench", scorer, data=str(tmp_path / "bare.jsonl"))
+    assert {f.n for f in result.report.figures if f.name == "PRMBench circular: PRM-Score"} == {9}
+
+
 def test_an_unknown_class_is_a_clear_error(measured, folder):
     with pytest.raises(ConfigError, match="no class 'circle'"):
         measured("prmbench", scorer, data=str(folder), classes=["circle"])

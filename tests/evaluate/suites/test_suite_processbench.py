@@ -107,6 +107,14 @@ def test_all_rows_used_for_the_threshold_is_a_clear_error(measured, folder):
         measured("processbench", noise, data=str(folder), subsets=["gsm8k"], threshold_on="gsm8k")
 
 
+def test_a_threshold_of_a_subset_that_is_not_read_is_refused_before_anything_is_scored(measured, folder):
+    def unasked(trace):
+        raise AssertionError("scored before the subset was looked for")
+
+    with pytest.raises(ConfigError, match="no subset gsm9k is read; there are: gsm8k, math"):
+        measured("processbench", unasked, data=str(folder), threshold_on="gsm9k")
+
+
 def test_an_unknown_subset_and_rows_without_labels_are_clear_errors(measured, folder, tmp_path):
     with pytest.raises(DataError, match=r"no subset olympiad; it holds: gsm8k, math"):
         measured("processbench", noise, data=str(folder), subsets=["olympiad"])

@@ -116,5 +116,11 @@ def test_knowing_the_right_solution_wins_every_pair(measured, value):
 
 
 def test_no_pair_is_a_clear_error(measured, tmp_path):
-    with pytest.raises(DataError, match="gives no pair; its subsets: mine"):
-        measured("rewardbench", by_word, data=write(tmp_path / "rb.jsonl", [pair("mine", 0)]), subsets=["other"])
+    with pytest.raises(DataError, match="gives no pair; the first fault is at"):
+        measured("rewardbench", by_word, data=write(tmp_path / "rb.jsonl", [{**pair("mine", 0), "rejected": ""}]))
+
+
+@pytest.mark.parametrize("subsets", [["other"], ["mine", "other"]])
+def test_a_subset_that_is_not_there_is_refused(measured, tmp_path, subsets):
+    with pytest.raises(DataError, match="has no subset other; it holds: mine"):
+        measured("rewardbench", by_word, data=write(tmp_path / "rb.jsonl", [pair("mine", 0)]), subsets=subsets)
