@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 
 import pytest
-from hostile_limits import limits_kept
+from hostile_limits import GRACE_SECONDS, limits_kept
 
 from rewardkit.verifiers.coq import CoqVerifier
 from rewardkit.verifiers.cvc5 import Cvc5Verifier
 from rewardkit.verifiers.statements import parse_sequent
 from rewardkit.verifiers.z3 import Z3Verifier
+from rewardkit.worker import LimitedWorker, WorkerTimeout, _Child
 
 SECONDS = 1.0
 ENDLESS = (
@@ -32,3 +35,25 @@ def test_what_never_ends_is_stopped_within_a_second_of_its_limit(name, monkeypat
         assert "proved" not in statuses
         assert verifier.verify(*parse_sequent("x * x = 4; x > 0 |- x = 2")).status == "proved"
     assert len(passed) > len(ENDLESS)
+
+
+@pytest.mark.parametrize(("slow", "kept"), [(1, True), (3, False)])
+def test_a_limit_that_never_holds_is_told_from_a_wait(slow, kept, monkeypatch):
+    kills = []
+    kill = _Child.kill
+
+    def slowly(child):
+        kills.append(child)
+        time.sleep(0 if len(kills) > slow else 0.2 + GRACE_SECONDS)
+        kill(child)
+
+    monkeypatch.setattr(_Child, "kill", slowly)
+    with (
+        contextlib.nullcontext() if kept else pytest.raises(AssertionError),
+        limits_kept(monkeypatch, 0.1) as passed,
+        LimitedWorker("time:sleep", seconds=0.1) as worker,
+        pytest.raises(WorkerTimeout),
+    ):
+        worker.call(9)
+    assert len(kills) == (2 if kept else 3)
+    assert len(passed) == 1
